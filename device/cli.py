@@ -1,0 +1,84 @@
+"""The ``tenohira`` command: one verb, one module, imported only when called.
+
+A verb's module has ``add_arguments(parser)`` and ``run(args) -> int`` (the exit code). This file knows
+verbs by their module's name only, so ``tenohira screen`` on a Pi never touches torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from typing import NamedTuple
+
+from device import __version__
+from device.errors import MissingExtraError, TenohiraError
+
+
+class Verb(NamedTuple):
+    module: str
+    extra: str | None  # the optional dependency group that it needs
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "screen": Verb("device.commands.screen", None, "screen photographs: verdict, evidence, overlay, JSON"),
+    "samples": Verb("device.commands.samples", None, "fetch a few real photographs for a first run"),
+    "bundle": Verb("device.commands.bundle", None, "verify, show, sign bundles; make keys"),
+    "data": Verb("train.commands.data", "train", "list data sets, check a data root, write splits"),
+    "train": Verb("train.commands.train", "train", "train one recipe; describe its size"),
+    "evaluate": Verb("train.commands.evaluate", "train", "tables and plots of a run or a bundle on a fixed split"),
+    "quantize": Verb("quantize.commands.quantize", "quantize", "trained run -> full-int8 signed bundle"),
+}
+
+NOTICE = (
+    "Research screening aid: not a diagnosis and not a cleared medical device. "
+    "The network design is subject to patent application WO2023062764A1."
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb. Returns the process's exit code: 0 done, 2 an error that was explained, 3 an extra is
+    missing, 130 interrupted; a verb may document further codes."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="tenohira", description="Palm-sized eye screening.", epilog=NOTICE)
+    parser.add_argument("--version", action="version", version=f"tenohira {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    # Only the called verb is imported; the others are listed by name and help.
+    called = next((a for a in argv if a in VERBS), None)
+    module = None
+    try:
+        for name, verb in VERBS.items():
+            sub = verbs.add_parser(name, help=verb.help, description=verb.help, epilog=NOTICE)
+            if name == called:
+                module = _import(name, verb)
+                module.add_arguments(sub)
+        args = parser.parse_args(argv)
+        return int(module.run(args))  # type: ignore[union-attr]  # argparse has refused every other verb
+    except TenohiraError as error:
+        print(f"tenohira: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # the reader (head, less) has gone: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("tenohira: interrupted", file=sys.stderr)
+        return 130
+
+
+def _import(name: str, verb: Verb):  # type: ignore[no-untyped-def]
+    try:
+        return importlib.import_module(verb.module)
+    except ModuleNotFoundError as error:
+        ours = (error.name or "").split(".")[0] in {"device", "train", "quantize", "hil_tests"}
+        if ours or verb.extra is None:
+            raise
+        raise MissingExtraError(
+            f"'tenohira {name}' needs the package {error.name!r}, which the device install does not carry; "
+            f"install it with: pip install 'tenohira[{verb.extra}]'"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

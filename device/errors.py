@@ -1,0 +1,54 @@
+"""What can go wrong on the device, said once.
+
+Every class says when it happens and what to do. The command line and the web pages show the message
+alone, without a trace-back; the message always ends in a way out.
+"""
+
+
+class TenohiraError(Exception):
+    """Base of every error that a user can act on. ``exit_code`` is what the command line returns."""
+
+    exit_code = 2
+
+
+class UsageError(TenohiraError):
+    """An argument is missing or contradicts another. Do: read ``tenohira VERB --help``."""
+
+
+class MissingExtraError(TenohiraError):
+    """A verb needs packages that this installation lacks. Do: install the extra that the message names."""
+
+    exit_code = 3
+
+
+class UnreadableImageError(TenohiraError):
+    """A file is absent, damaged, of an unknown format, too small or too large to be screened.
+
+    Do: export the photograph again as JPEG, PNG, TIFF, BMP or DICOM. In a batch this becomes an
+    ``ungradable`` row, and the run goes on.
+    """
+
+
+class BundleError(TenohiraError):
+    """A bundle is damaged, unsigned, signed by an unknown key, or of another schema; it is not loaded.
+
+    Do: copy the bundle again from its source, or put its owner's public key into the key folder.
+    """
+
+
+class RuntimeUnavailableError(TenohiraError):
+    """No TFLite runtime can be imported on this machine, or it refuses the model.
+
+    Do: ``pip install ai-edge-litert`` (or ``tflite-runtime`` with Python 3.11 and numpy < 2).
+    """
+
+
+class CameraError(TenohiraError):
+    """A camera is missing, busy, unplugged or does not answer in time. Do: what the message says."""
+
+
+class SamplesError(TenohiraError):
+    """The sample photographs could not be fetched or failed their hash check.
+
+    Do: check that pip reaches a package registry, or use the simulated camera (``--simulated``).
+    """

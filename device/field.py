@@ -1,0 +1,58 @@
+"""Field of view: where in the picture the retina is.
+
+A fundus photograph is a lit disc on a dark surround, often cut at the top and bottom, sometimes with
+bars, notches and labels around it. A disc-centred crop or an OCTA image has no surround at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from device.geometry import Square, UInt8Image
+
+WORKING_SIZE = 256  # pixels of the longer side; makes the answer independent of the picture's size
+
+
+@dataclass(frozen=True)
+class Field:
+    """``square`` holds the field of view; ``mask`` (h x w, 0/255, reduced) marks lit pixels;
+    ``fills_frame`` is true where there is no dark surround (a crop)."""
+
+    square: Square
+    mask: UInt8Image
+    fills_frame: bool
+
+
+def find_field(image: UInt8Image) -> Field:
+    """Find the field of view of an RGB H x W x 3 photograph.
+
+    The largest lit region counts; a picture with none (black, or even) gives the whole frame.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, WORKING_SIZE / max(height, width))
+    small = cv2.resize(
+        image, (max(1, round(width * scale)), max(1, round(height * scale))), interpolation=cv2.INTER_AREA
+    )
+    bright = cv2.medianBlur(np.ascontiguousarray(small.max(axis=2)), 5)
+    # The surround is the darkest thing in the picture; sensors give it a pedestal of a few grey levels.
+    floor = float(np.percentile(bright, 1))
+    top = float(np.percentile(bright, 95))
+    lit = (bright > floor + max(6.0, 0.09 * (top - floor))).astype(np.uint8)
+    if floor > 40:  # no surround: even the darkest percent is lit
+        lit[:] = 1
+    lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit)
+    if count < 2:
+        return Field(Square.whole(height, width), np.full(lit.shape, 255, np.uint8), True)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    x, y, w, h = (int(v) for v in stats[largest, :4])
+    mask = (labels == largest).astype(np.uint8) * np.uint8(255)
+    edge = max(2, WORKING_SIZE // 32)
+    corners = (mask[:edge, :edge], mask[:edge, -edge:], mask[-edge:, :edge], mask[-edge:, -edge:])
+    dark_corners = sum(int(c.mean() < 128) for c in corners)
+    square = Square.around((x + w / 2) / scale, (y + h / 2) / scale, max(w, h) / scale)
+    fills = dark_corners <= 1 and w * h > 0.85 * mask.size
+    return Field(Square.whole(height, width) if fills else square, mask, fills)

@@ -1,0 +1,87 @@
+"""Pre-processing: the one place where pixels become a network's input. Training imports it.
+
+Integer from end to end: a square region is cut from the photograph (black where it reaches outside),
+resized to S x S by area averaging, and ``int8 = uint8 - 128``. Networks are trained on x / 255 through
+the same functions, so the int8 input has scale 1/255 and zero point -128 exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+UInt8Image = npt.NDArray[np.uint8]
+Int8Image = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square region in pixels of the photograph; it may reach outside of the picture."""
+
+    x: int  # left
+    y: int  # top
+    side: int
+
+    @classmethod
+    def around(cls, cx: float, cy: float, side: float) -> Square:
+        """The square of ``side`` pixels centred on (cx, cy), in pixels, rounded."""
+        n = max(1, round(side))
+        return cls(round(cx - n / 2), round(cy - n / 2), n)
+
+    @classmethod
+    def whole(cls, height: int, width: int) -> Square:
+        """The smallest centred square that holds a whole picture of the given size in pixels."""
+        return cls.around(width / 2, height / 2, max(height, width))
+
+
+def crop(image: UInt8Image, square: Square) -> UInt8Image:
+    """Cut ``square`` out of an H x W or H x W x C image; what lies outside of the picture is black."""
+    height, width = image.shape[:2]
+    x0, y0 = max(square.x, 0), max(square.y, 0)
+    x1, y1 = min(square.x + square.side, width), min(square.y + square.side, height)
+    if (x1 - x0, y1 - y0) == (square.side, square.side):
+        return image[y0:y1, x0:x1]  # a view: no copy
+    out = np.zeros((square.side, square.side, *image.shape[2:]), image.dtype)
+    if x1 > x0 and y1 > y0:
+        out[y0 - square.y : y1 - square.y, x0 - square.x : x1 - square.x] = image[y0:y1, x0:x1]
+    return out
+
+
+def resize(image: UInt8Image, size: int) -> UInt8Image:
+    """Resize a square image to ``size`` x ``size``: area averaging when shrinking, bilinear when enlarging."""
+    if image.shape[0] == size:
+        return image
+    how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=how)  # type: ignore[return-value]
+
+
+def network_input(image: UInt8Image, square: Square, size: int) -> UInt8Image:
+    """The region ``square`` of an RGB H x W x 3 photograph as a size x size x 3 ``uint8`` input."""
+    return resize(crop(image, square), size)
+
+
+def to_int8(image: UInt8Image) -> Int8Image:
+    """``uint8 - 128`` as ``int8`` (the same bits with the highest one flipped)."""
+    return np.bitwise_xor(image, 0x80).view(np.int8)
+
+
+def mask_in_image(logits: Int8Image, zero_point: int, square: Square, shape: tuple[int, int]) -> UInt8Image:
+    """Threshold int8 logits at zero and put the mask back into the geometry of the photograph.
+
+    ``logits`` (h x w, of any grid size) cover ``square``; they are enlarged bilinearly *before* the
+    threshold, which keeps the outline at sub-grid precision. Returns H x W ``uint8`` of 0 and 255.
+    """
+    height, width = shape
+    fine = cv2.resize(
+        np.bitwise_xor(logits.view(np.uint8), 0x80), (square.side, square.side), interpolation=cv2.INTER_LINEAR
+    )
+    inside = (fine > zero_point + 128).view(np.uint8) * np.uint8(255)
+    out = np.zeros((height, width), np.uint8)
+    x0, y0 = max(square.x, 0), max(square.y, 0)
+    x1, y1 = min(square.x + square.side, width), min(square.y + square.side, height)
+    if x1 > x0 and y1 > y0:
+        out[y0:y1, x0:x1] = inside[y0 - square.y : y1 - square.y, x0 - square.x : x1 - square.x]
+    return out

@@ -1,0 +1,42 @@
+"""What each network is for: classes, modality and the quantities that are measured from its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's fixed properties; input size and operating points are the bundle's."""
+
+    name: str
+    modality: str  # "fundus" or "octa"
+    kind: str  # "segmentation" or "classification"
+    classes: tuple[str, ...]  # one output channel each
+    quantities: tuple[tuple[str, str], ...]  # (name, unit)
+
+
+TASKS: dict[str, Task] = {
+    t.name: t
+    for t in (
+        Task("disc_finder", "fundus", "segmentation", ("disc",), (("disc_diameter", "px"),)),
+        Task(
+            "disc_cup",
+            "fundus",
+            "segmentation",
+            ("disc", "cup"),
+            (("vcdr", "1"), ("area_cdr", "1"), ("rim_disc_ratio", "1")),
+        ),
+        Task("glaucoma", "fundus", "classification", ("glaucoma",), (("glaucoma_probability", "1"),)),
+        Task(
+            "faz",
+            "octa",
+            "segmentation",
+            ("faz",),
+            (("area", "mm2"), ("perimeter", "mm"), ("circularity", "1"), ("axis_ratio", "1")),
+        ),
+    )
+}
+
+# The region of interest handed to disc_cup and glaucoma: this many disc diameters wide, centred on the disc.
+ROI_DISC_DIAMETERS = 2.0

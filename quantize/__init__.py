@@ -1,0 +1,1 @@
+"""Quantization: trained weights in, signed int8 bundles out (workstation)."""

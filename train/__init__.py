@@ -1,0 +1,1 @@
+"""Training: images and masks in, weights and tables out (workstation)."""
