@@ -1,0 +1,83 @@
+"""IDRiD: Indian Diabetic Retinopathy Image Dataset, parts A (segmentation) and B (grading)."""
+
+import csv
+
+from train.datasets.base import DataSet, MaskFile, Sample
+
+_CITATION = "Porwal et al., Data 3(3):25, 2018; doi:10.21227/H25W98"
+_TERMS = "CC BY 4.0"
+_OBTAIN = "download doi:10.21227/H25W98; resize A to 1024 and B to 512 pixels wide below idrid/"
+
+
+class IdridSegmentation(DataSet):
+    """81 full fields (1024 px wide) with masks of disc, haemorrhages, microaneurysms and exudates."""
+
+    name = "idrid_a"
+    citation, terms, obtain = _CITATION, _TERMS, _OBTAIN
+    expected = 81
+    sizes = frozenset({(1024, 680)})
+
+    def __init__(self, root) -> None:
+        self.name = "idrid"  # both parts lie in one folder
+        super().__init__(root)
+        self.name = "idrid_a"
+        self.folder = self.folder / "A_Segmentation"
+
+    def samples(self) -> list[Sample]:
+        found = []
+        for split in ("train", "test"):
+            for path in sorted((self.folder / "images" / split).glob("*.jpg")):
+                masks = {}
+                for lesion, name in (("OD", "disc"), *((k, k) for k in ("HE", "MA", "EX", "SE"))):
+                    mask = self.folder / f"masks_{lesion}" / split / f"{path.stem}_{lesion}.png"
+                    if mask.exists():  # an absent file means that the lesion was not seen
+                        masks[name] = MaskFile(mask)
+                found.append(
+                    Sample(self.name, path.stem, f"idrid_a:{path.stem}", path, masks, official=split)
+                )
+        return sorted(found, key=lambda s: s.id)
+
+
+class IdridGrading(DataSet):
+    """516 full fields (512 px wide) with diabetic retinopathy grade (0-4) and macular oedema risk (0-2).
+
+    An image that is also in part A belongs to A's group, whatever its official split here says.
+    """
+
+    name = "idrid_b"
+    citation, terms, obtain = _CITATION, _TERMS, _OBTAIN
+    expected = 516
+
+    def __init__(self, root) -> None:
+        self.name = "idrid"
+        super().__init__(root)
+        self.name = "idrid_b"
+        self.pairs = self.folder / "A_to_B_duplicates.csv"
+        self.folder = self.folder / "B_Disease_Grading"
+
+    def samples(self) -> list[Sample]:
+        with open(self.pairs, newline="") as file:
+            twins = {
+                (row["B_split"], row["B_image"]): f"idrid_a:{row['A_image'].removesuffix('.jpg')}"
+                for row in csv.DictReader(file)
+                if row["same_image"] == "True"
+            }
+        found = []
+        for split, table in (("train", "a_IDRiD_Disease_Grading_Training_Labels.csv"),
+                             ("test", "b_IDRiD_Disease_Grading_Testing_Labels.csv")):
+            with open(self.folder / "2_Groundtruths" / table, newline="") as file:
+                rows = list(csv.reader(file))[1:]
+            for row in rows:
+                id = f"{split}_{row[0]}"  # the two official parts number their images independently
+                found.append(
+                    Sample(
+                        self.name,
+                        id,
+                        twins.get((split, f"{row[0]}.jpg"), f"idrid_b:{id}"),
+                        self.folder / "images_512" / split / f"{row[0]}.jpg",
+                        labels={"dr_grade": float(row[1]), "dme_risk": float(row[2])},
+                        stratum=row[1],
+                        official=split,
+                    )
+                )
+        return sorted(found, key=lambda s: s.id)
