@@ -1,0 +1,42 @@
+"""The networks by kind, one readable file each."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from train.errors import RecipeError
+from train.recipe import NetworkSpec
+
+
+def build(spec: NetworkSpec, outputs: int) -> nn.Module:
+    """A freshly initialized network with ``outputs`` logit channels. Raises RecipeError for an unknown kind."""
+    narrowing = {
+        "width": spec.width,
+        "depth": spec.depth,
+        "narrowing_factor": spec.narrowing_factor,
+        "narrowing_steps": spec.narrowing_steps,
+        "stem": spec.stem,
+        "dropout": spec.dropout,
+    }
+    try:
+        if spec.kind == "lwbna":
+            from train.networks.lwbna import LWBNAUnet
+
+            return LWBNAUnet(outputs=outputs, **narrowing)
+        if spec.kind == "narrow_classifier":
+            from train.networks.narrow_classifier import NarrowClassifier
+
+            return NarrowClassifier(outputs=outputs, growth=spec.growth, **narrowing)
+        if spec.kind == "unet":
+            from train.networks.unet import UNet
+
+            return UNet(outputs=outputs)
+        if spec.kind == "deeplabv3plus":
+            from train.networks.deeplabv3plus import DeepLabV3Plus
+
+            return DeepLabV3Plus(outputs=outputs)
+    except ValueError as error:
+        raise RecipeError(f"network: {error}; change it in the recipe") from error
+    raise RecipeError(
+        f"unknown network kind {spec.kind!r}; known: lwbna, narrow_classifier, unet, deeplabv3plus"
+    )

@@ -1,0 +1,346 @@
+"""The training loop: one for segmentation and classification, for one process or many.
+
+Exact resume: an example's randomness depends on (seed, epoch, index) alone, and the checkpoint of each epoch
+holds weights, averages, optimizer and torch's generator; a killed run continues as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, Dataset
+
+from train.augment import example
+from train.datasets import load_split
+from train.errors import DataError, RunError
+from train.inputs import Prepared, prepare
+from train.losses import classification_loss, enlarge, segmentation_loss
+from train.networks import build
+from train.recipe import Recipe
+
+Report = Callable[[str], None]
+
+
+class Examples(Dataset):
+    """Prepared samples, repeated as the recipe says; item i of an epoch has a generator of its own."""
+
+    def __init__(self, recipe: Recipe, prepared: Sequence[Prepared], augment: bool) -> None:
+        self.recipe, self.prepared, self.augment = recipe, prepared, augment
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.prepared)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self.recipe.seed, self.epoch, i)) if self.augment else None
+        p = self.prepared[i]
+        x, y = example(self.recipe, p, rng)
+        image = torch.from_numpy(x).permute(2, 0, 1)
+        if self.recipe.task_spec.kind == "classification":
+            return image, torch.tensor(float(p.sample.labels[self.recipe.task]))
+        return image, torch.from_numpy(y).permute(2, 0, 1)
+
+
+@dataclass
+class State:
+    """What a checkpoint holds beside tensors."""
+
+    epoch: int = 0  # epochs done
+    best: float = -math.inf
+    best_epoch: int = -1
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs: device, and this process's place among ``world`` (torchrun sets the variables)."""
+
+    device: torch.device
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def here(cls, device: str | None = None) -> Machine:
+        """The GPU where there is one, else the CPU; joins torchrun's process group where started by it."""
+        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        cuda = device != "cpu" and torch.cuda.is_available()
+        if world > 1 and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if cuda else "gloo")
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        return cls(torch.device(device or (f"cuda:{local}" if cuda else "cpu")), rank, world)
+
+
+def train(
+    recipe: Recipe,
+    root: Path,
+    folder: Path,
+    machine: Machine,
+    report: Report = print,
+    workers: int = 0,
+    stop_after: int | None = None,
+) -> State:
+    """Train ``recipe`` into ``folder``, continuing there if it holds a checkpoint.
+
+    ``stop_after`` ends this call after so many epochs (the run stays resumable). Returns the state reached.
+    Raises DataError where data are missing, RunError where the folder holds another recipe's run.
+    """
+    torch.manual_seed(recipe.seed)
+    torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
+    training, validation = _load(recipe, root, report)
+    network = build(recipe.network, recipe.outputs)
+    if recipe.training.init:
+        start_from(network, Path(recipe.training.init))
+    network.to(machine.device, memory_format=torch.channels_last)
+    averaged = (
+        AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.training.ema), use_buffers=True)
+        if recipe.training.ema
+        else None
+    )
+    optimizer = _optimizer(recipe, network)
+    state = _resume(folder, network, averaged, optimizer, machine, report)
+    parallel = nn.parallel.DistributedDataParallel(network) if machine.world > 1 else network
+    board = _board(folder) if machine.rank == 0 else contextlib.nullcontext()
+    end = min(recipe.training.epochs, state.epoch + (stop_after or recipe.training.epochs))
+    with board as writer, _progress() as progress:
+        bar = progress.add_task(recipe.name, total=recipe.training.epochs, completed=state.epoch)
+        while state.epoch < end and state.epoch - state.best_epoch <= recipe.training.patience:
+            start = time.monotonic()
+            loss = _one_epoch(recipe, parallel, averaged, optimizer, training, state.epoch, machine, workers)
+            kept = averaged.module if averaged is not None else network
+            figures = {"epoch": state.epoch, "loss": loss, **validate(recipe, kept, validation, machine)}
+            state.seconds += time.monotonic() - start
+            state.history.append(figures)
+            better = figures["score"] > state.best
+            if better:
+                state.best, state.best_epoch = figures["score"], state.epoch
+            state.epoch += 1
+            if machine.rank == 0:
+                if better:
+                    _save(folder / "best.pt", {"model": kept.state_dict()})
+                _checkpoint(folder, network, averaged, optimizer, state)
+                for name, value in figures.items():
+                    writer.add_scalar(name, value, state.epoch)
+                progress.update(bar, advance=1)
+                if not progress.console.is_terminal:
+                    report("  ".join(f"{k} {v:.4g}" for k, v in figures.items()) + ("  *" if better else ""))
+    if machine.rank == 0 and state.history:
+        _write_figures(folder, recipe, network, state)
+    return state
+
+
+def validate(recipe: Recipe, network: nn.Module, data: Examples, machine: Machine) -> dict[str, float]:
+    """Validation figures of a network: ``score`` (mean Dice, or AUC) and its parts, at the input's resolution."""
+    network.eval()
+    logits, targets = [], []
+    with torch.inference_mode():
+        for x, y in DataLoader(data, batch_size=16):
+            out = network(to_input(x, machine))
+            logits.append(enlarge(out, recipe.size) if out.ndim == 4 else out)
+            targets.append(y)
+    z, t = torch.cat(logits).cpu(), torch.cat(targets)
+    if recipe.task_spec.kind == "classification":
+        loss = float(nn.functional.binary_cross_entropy_with_logits(z[:, 0], t))
+        auc = float(roc_auc_score(t, z[:, 0]))
+        by_set: dict[str, float] = {}
+        sets = np.array([p.sample.set for p in data.prepared])
+        for name in sorted(set(sets)):
+            rows = torch.from_numpy(sets == name)
+            if len(t[rows].unique()) == 2:
+                by_set[f"auc_{name}"] = float(roc_auc_score(t[rows], z[rows, 0]))
+        # the mean over sets, so that no camera is bought with another; the loss decides among equals
+        return {"score": float(np.mean(list(by_set.values()))) - 0.05 * loss, "auc": auc, "val_loss": loss, **by_set}
+    p, t = z[:, : t.shape[1]] > 0, t > 127
+    both = (p & t).sum((2, 3)) * 2.0
+    total = (p.sum((2, 3)) + t.sum((2, 3))).clamp(min=1)
+    dice = torch.where((p | t).any(3).any(2), both / total, torch.ones_like(both))  # both empty: agreement
+    figures = {f"dice_{c}": float(d) for c, d in zip(recipe.task_spec.classes, dice.mean(0))}
+    return {"score": float(dice.mean()), **figures}
+
+
+def to_input(x: Tensor, machine: Machine) -> Tensor:
+    """``uint8`` B x 3 x S x S to what networks are trained on: x / 255."""
+    return x.to(machine.device, memory_format=torch.channels_last).float() / 255
+
+
+def start_from(network: nn.Module, source: Path) -> None:
+    """Start a network from another run's weights: all of them, or the encoder for a classifier."""
+    from train.networks.narrow_classifier import NarrowClassifier, load_encoder
+
+    if not (source / "best.pt").is_file():
+        raise RunError(f"training.init names {source}, which holds no best.pt; train that recipe first")
+    weights = torch.load(source / "best.pt", map_location="cpu", weights_only=True)["model"]
+    if isinstance(network, NarrowClassifier):
+        load_encoder(network, weights)
+    else:
+        network.load_state_dict(weights)
+
+
+def _load(recipe: Recipe, root: Path, report: Report) -> tuple[Examples, Examples]:
+    training: list[Prepared] = []
+    validation: list[Prepared] = []
+    for name, times in recipe.data.sets.items():
+        part = [prepare(recipe.task, s) for s in load_split(root, name, "train")]
+        training += part * times
+        report(f"{name}: {len(part)} training images x {times}")
+    for name in recipe.data.validate or tuple(recipe.data.sets):
+        validation += [prepare(recipe.task, s) for s in load_split(root, name, "val")]
+    if not training or not validation:
+        raise DataError(f"recipe {recipe.name!r}: no training or no validation images; name sets in [data]")
+    return Examples(recipe, training, True), Examples(recipe, validation, False)
+
+
+def _optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    spec = recipe.training
+    if spec.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=spec.lr)
+    # biases and BatchNorm are not decayed
+    flat = [p for p in network.parameters() if p.ndim < 2]
+    full = [p for p in network.parameters() if p.ndim >= 2]
+    groups = [{"params": full, "weight_decay": spec.weight_decay}, {"params": flat, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=spec.lr)
+
+
+def learning_rate(recipe: Recipe, epoch: float) -> float:
+    """Linear warm-up, then a cosine down to a hundredth (or constant)."""
+    spec = recipe.training
+    if epoch < spec.warmup_epochs:
+        return spec.lr * (epoch + 0.01) / spec.warmup_epochs
+    if spec.schedule == "constant":
+        return spec.lr
+    share = (epoch - spec.warmup_epochs) / max(1e-9, spec.epochs - spec.warmup_epochs)
+    return spec.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
+
+
+def _one_epoch(recipe, network, averaged, optimizer, data: Examples, epoch, machine: Machine, workers) -> float:
+    network.train()
+    data.epoch = epoch
+    batches = list(_batches(len(data), recipe, epoch, machine))
+    total = 0.0
+    for i, (x, y) in enumerate(DataLoader(data, batch_sampler=batches, num_workers=workers)):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, epoch + i / len(batches))
+        logits = network(to_input(x, machine))
+        if recipe.task_spec.kind == "classification":
+            loss = classification_loss(logits, y.to(machine.device), recipe.training)
+        else:
+            y = y.to(machine.device).float() / 255
+            if y.shape[1] == 1:  # more outputs than classes (the paper's three): each learns the same mask
+                y = y.expand(-1, logits.shape[1], -1, -1)
+            loss = segmentation_loss(logits, y, recipe.training)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if averaged is not None:
+            averaged.update_parameters(network.module if machine.world > 1 else network)
+        total += float(loss.detach())
+    return total / max(1, len(batches))
+
+
+def _batches(count: int, recipe: Recipe, epoch: int, machine: Machine) -> Iterator[list[int]]:
+    """This rank's share of each batch; every rank draws the same permutation."""
+    order = np.random.default_rng((recipe.seed, epoch)).permutation(count).tolist()
+    batch = recipe.training.batch
+    for i in range(0, count - count % batch or count, batch):  # a last small batch would upset BatchNorm
+        yield order[i : i + batch][machine.rank :: machine.world]
+
+
+def _resume(folder: Path, network, averaged, optimizer, machine: Machine, report: Report) -> State:
+    path = folder / "last.pt"
+    if not path.is_file():
+        return State()
+    saved = torch.load(path, map_location=machine.device, weights_only=True)
+    try:
+        network.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        if averaged is not None:
+            averaged.load_state_dict(saved["averaged"])
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RunError(f"{folder.name} holds a run of another recipe; give --out another folder ({error})") from error
+    torch.set_rng_state(saved["rng"].cpu())
+    report(f"resumed after epoch {saved['state']['epoch']}")
+    return State(**saved["state"])
+
+
+def _checkpoint(folder: Path, network, averaged, optimizer, state: State) -> None:
+    _save(
+        folder / "last.pt",
+        {
+            "model": network.state_dict(),
+            "averaged": averaged.state_dict() if averaged is not None else {},
+            "optimizer": optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "state": vars(state),
+        },
+    )
+
+
+def _save(path: Path, content: dict) -> None:
+    """Whole or not at all, whenever the process dies."""
+    part = path.with_suffix(".part")
+    torch.save(content, part)
+    os.replace(part, path)
+
+
+def _write_figures(folder: Path, recipe: Recipe, network: nn.Module, state: State) -> None:
+    keys = list(dict.fromkeys(k for row in state.history for k in row))
+    with open(folder / "history.csv", "w", newline="") as file:
+        out = csv.DictWriter(file, keys, lineterminator="\n")
+        out.writeheader()
+        out.writerows(state.history)
+    figures = {
+        "recipe": recipe.name,
+        "seed": recipe.seed,
+        "epochs": state.epoch,
+        "best_epoch": state.best_epoch,
+        "best": state.history[state.best_epoch],
+        "seconds": round(state.seconds, 1),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "torch": torch.__version__,
+    }
+    (folder / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n")
+    _plot(folder / "curves.png", recipe, state)
+
+
+def _plot(path: Path, recipe: Recipe, state: State) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    epochs = [row["epoch"] for row in state.history]
+    left.plot(epochs, [row["loss"] for row in state.history])
+    left.set(xlabel="epoch", ylabel="training loss", title=recipe.name)
+    for key in state.history[0]:
+        if key.startswith(("dice", "auc")):
+            right.plot(epochs, [row.get(key, math.nan) for row in state.history], label=key)
+    right.axvline(state.best_epoch, color="0.6", lw=0.8)
+    right.set(xlabel="epoch", ylabel="validation")
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _board(folder: Path):
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(folder / "tensorboard")
+
+
+def _progress() -> Progress:
+    return Progress(*Progress.get_default_columns()[:3], TimeElapsedColumn(), TimeRemainingColumn())

@@ -1,0 +1,36 @@
+"""Losses on logits, each computed per example and averaged, so that ranks and batches agree."""
+
+from __future__ import annotations
+
+from monai.losses import DiceLoss
+from torch import Tensor
+from torch.nn import functional as F
+
+from train.recipe import TrainingSpec
+
+_DICE = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)  # soft targets; mean over examples and classes
+
+
+def segmentation_loss(logits: Tensor, target: Tensor, spec: TrainingSpec) -> Tensor:
+    """Soft Dice and binary cross-entropy. ``logits`` B x K x h x w are enlarged to ``target`` B x K x S x S
+    (0..1) bilinearly, which is also what the device does with them."""
+    logits = enlarge(logits, target.shape[2])
+    loss = logits.new_zeros(())
+    if spec.ce_weight:
+        loss = loss + spec.ce_weight * F.binary_cross_entropy_with_logits(logits, target)
+    if spec.dice_weight:
+        loss = loss + spec.dice_weight * _DICE(logits, target)
+    return loss
+
+
+def classification_loss(logits: Tensor, label: Tensor, spec: TrainingSpec) -> Tensor:
+    """Binary cross-entropy of B x 1 logits with B labels, smoothed towards one half."""
+    e = spec.label_smoothing
+    return F.binary_cross_entropy_with_logits(logits[:, 0], label * (1 - e) + e / 2)
+
+
+def enlarge(logits: Tensor, size: int) -> Tensor:
+    """Bilinear, half-pixel centres: the geometry of ``device.geometry.mask_in_image``."""
+    if logits.shape[2] == size:
+        return logits
+    return F.interpolate(logits, (size, size), mode="bilinear", align_corners=False)

@@ -1,0 +1,117 @@
+"""Recipes: one TOML file for each reported run. An unknown key is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from device.tasks import TASKS, Task
+from train.errors import RecipeError
+
+FOLDER = Path(__file__).with_name("recipes")
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which network, and its knobs; ``kind`` is a name that ``train.networks.build`` knows."""
+
+    kind: str = "lwbna"
+    width: int = 32
+    depth: int = 4
+    growth: int = 1  # classifier only: channels multiply by this at each level
+    narrowing_factor: int = 2
+    narrowing_steps: int = 4
+    stem: bool = False
+    dropout: float = 0.3
+    outputs: int = 0  # 0: as many as the task has classes
+
+
+class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Training sets, each repeated so many times an epoch; the best epoch is chosen on ``validate``."""
+
+    sets: dict[str, int]
+    validate: tuple[str, ...] = ()  # default: every training set
+
+
+class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Loss and schedule."""
+
+    epochs: int = 100
+    patience: int = 40  # epochs without a better validation figure
+    batch: int = 8
+    optimizer: str = "adamw"  # or "adam"
+    lr: float = 2e-3
+    schedule: str = "cosine"  # or "constant"
+    warmup_epochs: float = 2.0
+    weight_decay: float = 1e-3
+    dice_weight: float = 1.0
+    ce_weight: float = 1.0
+    label_smoothing: float = 0.0
+    ema: float = 0.0  # decay a step of the averaged weights that are validated and kept; 0: none
+    init: str = ""  # run folder or bundle-name's run whose encoder starts this network
+
+
+class AugmentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Strengths from 0 (off) to 1 (as far as the field's cameras differ)."""
+
+    geometry: float = 1.0
+    photometry: float = 1.0
+    region: float = 1.0  # jitter of the region of interest
+    flip_vertical: bool = False
+    rotate_degrees: float = 20.0
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that decides a run, but for the data root and the machine."""
+
+    name: str
+    task: str
+    size: int
+    data: DataSpec
+    network: NetworkSpec = NetworkSpec()
+    training: TrainingSpec = TrainingSpec()
+    augment: AugmentSpec = AugmentSpec()
+    seed: int = 1
+    deterministic: bool = True
+    note: str = ""
+
+    @property
+    def task_spec(self) -> Task:
+        """The task's fixed properties."""
+        return TASKS[self.task]
+
+    @property
+    def outputs(self) -> int:
+        """Output channels of the network."""
+        return self.network.outputs or len(self.task_spec.classes)
+
+
+def read_recipe(name_or_path: str | Path) -> Recipe:
+    """Read a shipped recipe by name, or any TOML file by path. Raises RecipeError, naming the offending key."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml":
+        path = FOLDER / f"{name_or_path}.toml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+        raise RecipeError(f"no recipe {str(name_or_path)!r}; shipped recipes: {shipped} (or give a .toml file)")
+    try:
+        recipe = msgspec.toml.decode(path.read_bytes(), type=Recipe)
+    except msgspec.ValidationError as error:
+        raise RecipeError(f"{path.name}: {error}; correct that line") from error
+    except msgspec.DecodeError as error:
+        raise RecipeError(f"{path.name} is not valid TOML: {error}; correct that line") from error
+    if recipe.task not in TASKS:
+        raise RecipeError(f"{path.name}: unknown task {recipe.task!r}; known: {', '.join(TASKS)}")
+    for key, value, known in (
+        ("training.optimizer", recipe.training.optimizer, ("adamw", "adam")),
+        ("training.schedule", recipe.training.schedule, ("cosine", "constant")),
+    ):
+        if value not in known:
+            raise RecipeError(f"{path.name}: {key} is {value!r}; choose {' or '.join(known)}")
+    return recipe
+
+
+def as_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain values, defaults included, for manifests and run folders."""
+    return msgspec.to_builtins(recipe)
