@@ -86,7 +86,8 @@ def geometry(x: UInt8Image, y: UInt8Image, spec: AugmentSpec, rng: Rng) -> tuple
     turn = np.deg2rad(rng.uniform(-1, 1) * spec.rotate_degrees)
     stretch = np.exp(rng.uniform(-0.1, 0.1, 2) * spec.geometry)
     shear = rng.uniform(-0.08, 0.08) * spec.geometry
-    flip = np.diag([-1.0 if rng.random() < 0.5 else 1.0, -1.0 if spec.flip_vertical and rng.random() < 0.5 else 1.0])
+    mirror, upside_down = rng.random() < 0.5, spec.flip_vertical and rng.random() < 0.5
+    flip = np.diag([-1.0 if mirror else 1.0, -1.0 if upside_down else 1.0])
     rotate = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     m = rotate @ np.array([[stretch[0], shear], [0, stretch[1]]]) @ flip
     c = (n - 1) / 2

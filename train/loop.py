@@ -163,7 +163,8 @@ def validate(recipe: Recipe, network: nn.Module, data: Examples, machine: Machin
             if len(t[rows].unique()) == 2:
                 by_set[f"auc_{name}"] = float(roc_auc_score(t[rows], z[rows, 0]))
         # the mean over sets, so that no camera is bought with another; the loss decides among equals
-        return {"score": float(np.mean(list(by_set.values()))) - 0.05 * loss, "auc": auc, "val_loss": loss, **by_set}
+        score = float(np.mean(list(by_set.values()))) - 0.05 * loss
+        return {"score": score, "auc": auc, "val_loss": loss, **by_set}
     p, t = z[:, : t.shape[1]] > 0, t > 127
     both = (p & t).sum((2, 3)) * 2.0
     total = (p.sum((2, 3)) + t.sum((2, 3))).clamp(min=1)
@@ -270,7 +271,9 @@ def _resume(folder: Path, network, averaged, optimizer, machine: Machine, report
         if averaged is not None:
             averaged.load_state_dict(saved["averaged"])
     except (RuntimeError, ValueError, KeyError) as error:
-        raise RunError(f"{folder.name} holds a run of another recipe; give --out another folder ({error})") from error
+        raise RunError(
+            f"{folder.name} holds a run of another recipe; give --out another folder ({error})"
+        ) from error
     torch.set_rng_state(saved["rng"].cpu())
     report(f"resumed after epoch {saved['state']['epoch']}")
     return State(**saved["state"])

@@ -17,10 +17,10 @@ from train.run import RUNS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("recipe", help=f"a shipped recipe ({', '.join(sorted(p.stem for p in FOLDER.glob('*.toml')))})"
-                        " or a .toml file")
+    shipped = ", ".join(sorted(p.stem for p in FOLDER.glob("*.toml")))
+    parser.add_argument("recipe", help=f"a shipped recipe ({shipped}) or a .toml file")
     parser.add_argument("--describe", action="store_true", help="print parameters and MACs, then stop")
-    parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data beside the checkout)")
+    parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or ../shared/data)")
     parser.add_argument("--out", type=Path, help="run folder (default: runs/NAME); an unfinished run continues")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU where there is one)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: torch's choice)")

@@ -17,18 +17,15 @@ from train.datasets.splits import read_split
 from train.errors import DataError
 
 SETS: dict[str, type[DataSet]] = {
-    cls_name: cls
-    for cls_name, cls in (
-        ("octa_faz", OctaFaz),
-        ("idrid_a", IdridSegmentation),
-        ("idrid_b", IdridGrading),
-        ("acrima", Acrima),
-        ("chase_db1", ChaseDb1),
-        ("drishti_gs1", DrishtiGs1),
-        ("refuge_crops", RefugeCrops),
-        ("airogs_subset", AirogsSubset),
-        ("palm_disc", PalmDisc),
-    )
+    "octa_faz": OctaFaz,
+    "idrid_a": IdridSegmentation,
+    "idrid_b": IdridGrading,
+    "acrima": Acrima,
+    "chase_db1": ChaseDb1,
+    "drishti_gs1": DrishtiGs1,
+    "refuge_crops": RefugeCrops,
+    "airogs_subset": AirogsSubset,
+    "palm_disc": PalmDisc,
 }
 
 __all__ = ["SETS", "DataSet", "MaskFile", "Sample", "data_root", "load_split"]

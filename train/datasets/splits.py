@@ -59,7 +59,7 @@ def write_split(set_name: str, samples: Sequence[Sample], folder: Path = FOLDER)
     """Write ``folder/set_name.csv`` (columns id, group, split). Returns its path."""
     parts = make_split(samples, SHARES[set_name])
     if set_name == "idrid_b":  # an image that is also in part A goes where A put it
-        part_a = {group: part for group, part in read_split("idrid_a", folder).values()}
+        part_a = dict(read_split("idrid_a", folder).values())
         parts = {s.id: part_a.get(s.group, parts[s.id]) for s in samples}
     path = folder / f"{set_name}.csv"
     with open(path, "w", newline="") as file:
