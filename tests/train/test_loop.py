@@ -123,7 +123,7 @@ from train.networks import build
 
 machine = Machine.here("cpu")
 torch.manual_seed(0)
-network = build(NetworkSpec(width=16, depth=2, dropout=0.0), 1).eval()  # eval: BatchNorm sees one rank's batch only
+network = build(NetworkSpec(width=16, depth=2, dropout=0.0), 1).eval()  # BatchNorm frozen
 x = torch.rand(4, 3, 16, 16)
 y = (torch.rand(4, 1, 16, 16) > 0.5).float()
 model = nn.parallel.DistributedDataParallel(network) if machine.world > 1 else network

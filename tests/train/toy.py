@@ -1,4 +1,4 @@
-"""A data set made here: bright discs on dark, in the layout of ``octa_faz``, so that training tests need no data."""
+"""A data set made here: bright discs on dark, laid out as ``octa_faz``; training tests need no real data."""
 
 import csv
 
