@@ -36,6 +36,10 @@ class BundleError(TenohiraError):
     """
 
 
+class KeyFileError(TenohiraError):
+    """A signing key cannot be read or written. Do: make one with ``tenohira bundle keygen``."""
+
+
 class RuntimeUnavailableError(TenohiraError):
     """No TFLite runtime can be imported on this machine, or it refuses the model.
 

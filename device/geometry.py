@@ -55,7 +55,8 @@ def resize(image: UInt8Image, size: int) -> UInt8Image:
     if image.shape[0] == size:
         return image
     how = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
-    return cv2.resize(image, (size, size), interpolation=how)  # type: ignore[return-value]
+    resized: UInt8Image = cv2.resize(image, (size, size), interpolation=how)
+    return resized
 
 
 def network_input(image: UInt8Image, square: Square, size: int) -> UInt8Image:

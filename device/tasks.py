@@ -38,5 +38,5 @@ TASKS: dict[str, Task] = {
     )
 }
 
-# The region of interest handed to disc_cup and glaucoma: this many disc diameters wide, centred on the disc.
-ROI_DISC_DIAMETERS = 2.0
+# The region of interest that these networks see: this many diameters of the disc (or FAZ) wide, centred on it.
+ROI_DIAMETERS = {"disc_cup": 2.0, "glaucoma": 2.0, "faz": 2.5}

@@ -45,11 +45,18 @@ def jittered_region(recipe: Recipe, p: Prepared, rng: Rng) -> tuple[Square, Squa
     a = recipe.augment.region
     whole = Square(0, 0, max(p.image.shape[:2]))
     s = p.square
-    if recipe.task == "faz" or p.disc is None:
+    if p.target is None:
         side = s.side * np.exp(rng.uniform(-0.15, 0.1) * a)
         shift = rng.uniform(-0.06, 0.06, 2) * a * s.side
         return whole, Square.around(s.x + s.side / 2 + shift[0], s.y + s.side / 2 + shift[1], side)
-    d = p.disc
+    d = p.target
+    if recipe.task == "faz":  # the first look takes in the whole image, the second one the zone found there
+        if rng.random() < 0.3 * a:
+            side, reach = whole.side * np.exp(rng.uniform(-0.3, 0.1) * a), 0.0
+        else:
+            side, reach = s.side * np.exp(rng.uniform(-0.3, 0.3) * a), 0.3 * a * d.diameter
+        shift = rng.uniform(-1, 1, 2) * max(reach, (side - s.side) / 4)
+        return whole, Square.around(d.cx + shift[0], d.cy + shift[1], side)
     if recipe.task == "disc_finder":
         if rng.random() > 0.5 * a:  # the field as the device finds it, a little off
             side = s.side * np.exp(rng.uniform(-0.2, 0.15) * a)

@@ -1,8 +1,8 @@
 """From a sample to the exact input that the device would make of it.
 
-The region of interest comes from the device's own code: the field of view for ``disc_finder``, the whole
-image for ``faz``, and for ``disc_cup`` and ``glaucoma`` a square of ``ROI_DISC_DIAMETERS`` around the disc:
-the reference disc where experts drew one, else the disc that the shipped bundles find.
+The region of interest comes from the device's own code: the field of view for ``disc_finder``, and for the
+others a square of ``ROI_DIAMETERS`` around the disc (or the foveal avascular zone): the reference where experts
+drew one, else, for ``glaucoma``, the disc that the shipped bundles find.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 
 from device.field import find_field
 from device.geometry import Square, UInt8Image, crop, resize
-from device.tasks import ROI_DISC_DIAMETERS, TASKS
+from device.tasks import ROI_DIAMETERS, TASKS
 from train.datasets import Sample
 
 
 @dataclass(frozen=True)
-class Disc:
-    """Centre and diameter of an optic disc, in pixels of the photograph."""
+class Target:
+    """Centre and diameter of the structure to look at (disc or FAZ), in pixels of the photograph."""
 
     cx: float
     cy: float
@@ -35,7 +35,7 @@ class Prepared:
     image: UInt8Image
     masks: dict[str, UInt8Image]
     square: Square
-    disc: Disc | None
+    target: Target | None
 
 
 def prepare(task: str, sample: Sample) -> Prepared:
@@ -43,18 +43,15 @@ def prepare(task: str, sample: Sample) -> Prepared:
     image = sample.image()
     wanted = {*TASKS[task].classes, "disc"} & sample.mask_files.keys()
     masks = {name: sample.mask_files[name].read() for name in wanted}
-    disc = disc_of_mask(masks["disc"]) if "disc" in masks else None
-    if task == "glaucoma" and disc is None:
-        disc = _found_by_device(image)
-    if task == "faz":
-        square = Square.whole(*image.shape[:2])
-    elif task == "disc_finder":
+    outlined = masks.get("faz" if task == "faz" else "disc")
+    target = None if outlined is None else extent_of(outlined)
+    if task == "glaucoma" and target is None:
+        target = _found_by_device(image)
+    if task == "disc_finder" or target is None:  # nothing there: as good a place as any, and the label still counts
         square = find_field(image).square
-    elif disc is None:
-        square = find_field(image).square  # nothing found: as good a place as any, and the label still counts
     else:
-        square = Square.around(disc.cx, disc.cy, ROI_DISC_DIAMETERS * disc.diameter)
-    return Prepared(sample, image, masks, square, disc)
+        square = Square.around(target.cx, target.cy, ROI_DIAMETERS[task] * target.diameter)
+    return Prepared(sample, image, masks, square, target)
 
 
 def device_inputs(task: str, sample: Sample, size: int) -> tuple[UInt8Image, dict[str, UInt8Image]]:
@@ -69,22 +66,22 @@ def cut_mask(mask: UInt8Image, square: Square, size: int) -> UInt8Image:
     return resize(crop(mask, square) * np.uint8(255), size)
 
 
-def disc_of_mask(mask: UInt8Image) -> Disc | None:
+def extent_of(mask: UInt8Image) -> Target | None:
     """Centre and larger extent of a mask's bounding box, or None where it is empty."""
     ys, xs = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
     if not len(ys):
         return None
     height, width = ys[-1] - ys[0] + 1, xs[-1] - xs[0] + 1
-    return Disc((xs[0] + xs[-1] + 1) / 2, (ys[0] + ys[-1] + 1) / 2, float(max(height, width)))
+    return Target((xs[0] + xs[-1] + 1) / 2, (ys[0] + ys[-1] + 1) / 2, float(max(height, width)))
 
 
 @functools.cache
 def _device_pipeline():
     from device.pipeline import Pipeline  # only the classifier's data need it
 
-    return Pipeline.load()
+    return Pipeline.load(tasks=("disc_finder", "disc_cup"))
 
 
-def _found_by_device(image: UInt8Image) -> Disc | None:
+def _found_by_device(image: UInt8Image) -> Target | None:
     found = _device_pipeline().find_disc(image)
-    return None if found is None else Disc(found.cx, found.cy, found.diameter)
+    return None if found is None else Target(found.cx, found.cy, found.diameter)

@@ -7,7 +7,7 @@ import pytest
 from device.geometry import Square
 from train.augment import example, geometry, jittered_region, photometry
 from train.datasets import Sample
-from train.inputs import Prepared, disc_of_mask
+from train.inputs import Prepared, extent_of
 from train.recipe import AugmentSpec, read_recipe
 
 
@@ -17,7 +17,7 @@ def _prepared(size=400, radius=50):
     cup = np.zeros_like(mask)
     cv2.circle(cup, (size // 2, size // 2), radius // 2, 1, -1)
     image = np.repeat((60 + 120 * mask)[..., None], 3, axis=2).astype(np.uint8)
-    disc = disc_of_mask(mask)
+    disc = extent_of(mask)
     square = Square.around(disc.cx, disc.cy, 2 * disc.diameter)
     return Prepared(Sample("s", "1", "1", None), image, {"disc": mask, "cup": cup}, square, disc)
 
@@ -37,8 +37,8 @@ def test_same_seed_same_example(name):
 def test_without_a_generator_nothing_changes():
     recipe, p = read_recipe("disc_cup"), _prepared()
     x, y = example(recipe, p, None)
-    found = disc_of_mask((y[..., 0] > 127).astype(np.uint8))
-    assert found.diameter == pytest.approx(recipe.size / 2, abs=1.5)  # ROI_DISC_DIAMETERS = 2
+    found = extent_of((y[..., 0] > 127).astype(np.uint8))
+    assert found.diameter == pytest.approx(recipe.size / 2, abs=1.5)  # ROI_DIAMETERS: 2
     assert x[recipe.size // 2, recipe.size // 2, 0] == 180
 
 
@@ -58,9 +58,9 @@ def test_regions_cover_every_tightness_and_keep_the_disc():
     shares, tight = [], 0
     for seed in range(300):
         outer, region = jittered_region(recipe, p, np.random.default_rng(seed))
-        shares.append(p.disc.diameter / region.side)
-        tight += outer.side < 2 * p.disc.diameter
-        cx, cy = p.disc.cx - outer.x - region.x, p.disc.cy - outer.y - region.y
+        shares.append(p.target.diameter / region.side)
+        tight += outer.side < 2 * p.target.diameter
+        cx, cy = p.target.cx - outer.x - region.x, p.target.cy - outer.y - region.y
         assert 0.2 < cx / region.side < 0.8
         assert 0.2 < cy / region.side < 0.8
     assert min(shares) < 0.4

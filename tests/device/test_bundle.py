@@ -1,0 +1,261 @@
+"""Bundles: what is whole and signed by a trusted key loads; anything else is refused with its reason."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device import bundle, signing
+from device.bundle import CARD, GOLDEN_OUTPUT, MANIFEST, MODEL, SIGNATURE, Manifest
+from device.cli import main
+from device.errors import BundleError, KeyFileError
+from device.runtime import Network
+from tests.device.test_runtime import TINY, picture
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    """A folder with the pair of keys called ``clinic``."""
+    folder = tmp_path_factory.mktemp("keys")
+    signing.generate(folder, "clinic")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(keys, tmp_path_factory):
+    """A bundle signed by ``clinic``."""
+    network = Network(TINY, reference=True)
+    manifest = Manifest(
+        schema=bundle.SCHEMA, name="tiny", version="1.0", task="disc_cup", modality="fundus", kind="segmentation",
+        classes=("disc", "cup"), input=network.input, output=network.output, operating_points=(), probability=None,
+        metrics={"test": {"dice_disc": 0.5}}, data={"sets": {}}, recipe={"name": "tiny"},
+        operators={"CONV_2D": 37}, tools={}, licence="", intended_use="", created="", members={},
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("bundle") / "tiny-1.0.tnh"
+    key = signing.read_private_key(keys / "clinic.key")
+    return bundle.write(path, manifest, TINY, "# tiny", picture(), network.run(picture()), key)
+
+
+def members_of(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def packed(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def signed(parts, keys, **changes):
+    """Members with a changed manifest, signed anew by the trusted key: only the content can be refused."""
+    document = msgspec.json.decode(parts[MANIFEST]) | changes
+    data = msgspec.json.encode(document)
+    return parts | {MANIFEST: data, SIGNATURE: signing.read_private_key(keys / "clinic.key").sign(data)}
+
+
+def test_what_was_written_is_loaded(whole, keys):
+    loaded = bundle.load(whole, keys)
+    assert loaded.signer == "clinic" and loaded.model == TINY and loaded.card == "# tiny"
+    assert loaded.manifest.metrics == {"test": {"dice_disc": 0.5}}
+    assert set(loaded.manifest.members) == set(bundle.SIGNED)
+    np.testing.assert_array_equal(loaded.golden_input, picture())
+
+
+def test_the_same_content_gives_the_same_file(whole, keys, tmp_path):
+    loaded = bundle.load(whole, keys)
+    key = signing.read_private_key(keys / "clinic.key")
+    again = bundle.write(
+        tmp_path / "again.tnh", loaded.manifest, TINY, loaded.card, loaded.golden_input, loaded.golden_output, key
+    )
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_a_key_that_is_not_trusted(whole, tmp_path):
+    signing.generate(tmp_path, "stranger")
+    with pytest.raises(BundleError, match=r"none of the trusted keys \(stranger\)"):
+        bundle.load(whole, tmp_path)
+    with pytest.raises(BundleError, match="none of the trusted keys"):
+        bundle.load(whole)  # the shipped keys
+    with pytest.raises(BundleError, match="no key"):
+        bundle.load(whole, tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("name", [MODEL, CARD, GOLDEN_OUTPUT])
+def test_a_member_that_was_exchanged(whole, keys, tmp_path, name):
+    members = members_of(whole)
+    changed = bytearray(members[name])
+    changed[len(changed) // 2] ^= 1
+    with pytest.raises(BundleError, match=f"{name} is not what its manifest vouches for"):
+        bundle.load(packed(tmp_path / "changed.tnh", members | {name: bytes(changed)}), keys)
+
+
+def test_a_manifest_that_was_edited_loses_its_signature(whole, keys, tmp_path):
+    members = members_of(whole)
+    edited = members[MANIFEST].replace(b'"tiny"', b'"huge"')
+    with pytest.raises(BundleError, match="signature"):
+        bundle.load(packed(tmp_path / "edited.tnh", members | {MANIFEST: edited}), keys)
+
+
+@pytest.mark.parametrize("name", [MODEL, MANIFEST, SIGNATURE])
+def test_a_missing_member(whole, keys, tmp_path, name):
+    members = members_of(whole)
+    del members[name]
+    with pytest.raises(BundleError, match="it holds"):
+        bundle.load(packed(tmp_path / "less.tnh", members), keys)
+
+
+def test_a_member_too_many_or_twice(whole, keys, tmp_path):
+    with pytest.raises(BundleError, match="it holds"):
+        bundle.load(packed(tmp_path / "more.tnh", members_of(whole) | {"../evil": b"1"}), keys)
+    twice = tmp_path / "twice.tnh"
+    twice.write_bytes(whole.read_bytes())
+    with zipfile.ZipFile(twice, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr(MODEL, b"another")
+    with pytest.raises(BundleError, match="it holds"):
+        bundle.load(twice, keys)
+
+
+def test_a_zip_bomb_is_not_unpacked(whole, keys, tmp_path):
+    path = tmp_path / "bomb.tnh"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members_of(whole).items():
+            archive.writestr(name, bytes(bundle.LARGEST_MEMBER + 1) if name == CARD else data)
+    with pytest.raises(BundleError, match="larger than"):
+        bundle.load(path, keys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"schema": 2}, "its schema is 2"),
+        ({"surprise": 1}, "surprise"),
+        ({"version": 3}, "not understood"),
+        ({"members": {}}, "vouches for"),
+        ({"output": {"shape": [1, 2], "dtype": "int8", "scale": 1.0, "zero_point": 0}}, "golden vector"),
+    ],
+)
+def test_a_trusted_signature_does_not_excuse_the_content(whole, keys, tmp_path, changes, reason):
+    with pytest.raises(BundleError, match=reason):
+        bundle.load(packed(tmp_path / "odd.tnh", signed(members_of(whole), keys, **changes)), keys)
+
+
+def test_what_would_not_load_is_not_written(whole, keys, tmp_path):
+    loaded = bundle.load(whole, keys)
+    key = signing.read_private_key(keys / "clinic.key")
+    with pytest.raises(BundleError, match="golden vector"):
+        bundle.write(tmp_path / "x.tnh", loaded.manifest, TINY, "", picture()[:, 1:], loaded.golden_output, key)
+    assert not list(tmp_path.iterdir())
+
+
+def test_absent_and_unreadable_files(keys, tmp_path):
+    with pytest.raises(BundleError, match="there is no bundle"):
+        bundle.load(tmp_path / "none.tnh", keys)
+    with pytest.raises(BundleError, match="cannot read"):
+        bundle.load(tmp_path, keys)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damage_anywhere_is_refused_or_harmless(whole, keys, tmp_path_factory, data):
+    """Bytes flipped, cut away or put in: BundleError, or the very same content (a time stamp of the zip)."""
+    original = whole.read_bytes()
+    raw = bytearray(original)
+    at = data.draw(st.integers(0, len(raw) - 1))
+    how = data.draw(st.sampled_from(("flip", "cut", "insert", "end")))
+    if how == "flip":
+        raw[at] ^= data.draw(st.integers(1, 255))
+    elif how == "cut":
+        del raw[at : at + data.draw(st.integers(1, 2000))]
+    elif how == "insert":
+        raw[at:at] = data.draw(st.binary(min_size=1, max_size=50))
+    else:
+        del raw[at:]
+    path = tmp_path_factory.getbasetemp() / "damaged.tnh"
+    path.write_bytes(raw)
+    try:
+        loaded = bundle.load(path, keys)
+    except BundleError as error:
+        assert "damaged.tnh" in str(error)
+    else:
+        assert loaded.model == TINY and loaded.manifest == bundle.load(whole, keys).manifest
+
+
+@given(data=st.binary(max_size=300))
+def test_noise_is_no_bundle(keys, tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "noise.tnh"
+    path.write_bytes(data)
+    with pytest.raises(BundleError):
+        bundle.load(path, keys)
+
+
+def test_golden_vectors_without_numbers(whole, keys, tmp_path):
+    """A pickle in place of an array is never run."""
+    file = io.BytesIO()
+    np.save(file, np.array([{}], object), allow_pickle=True)
+    members = members_of(whole)
+    document = msgspec.json.decode(members[MANIFEST])
+    hashes = document["members"] | {GOLDEN_OUTPUT: bundle._sha256(file.getvalue())}
+    members = signed(members | {GOLDEN_OUTPUT: file.getvalue()}, keys, members=hashes)
+    with pytest.raises(BundleError, match="golden vector cannot be read"):
+        bundle.load(packed(tmp_path / "pickle.tnh", members), keys)
+
+
+def test_keys_are_never_overwritten_and_private(tmp_path):
+    private, _ = signing.generate(tmp_path, "mine")
+    assert private.stat().st_mode & 0o077 == 0
+    with pytest.raises(KeyFileError, match="exists already"):
+        signing.generate(tmp_path, "mine")
+    with pytest.raises(KeyFileError, match="no name for a key"):
+        signing.generate(tmp_path, "../mine")
+
+
+def test_key_files_that_are_none(tmp_path):
+    (tmp_path / "bad.pub").write_text("hello")
+    with pytest.raises(KeyFileError, match=r"bad\.pub"):
+        signing.read_public_keys(tmp_path)
+    with pytest.raises(KeyFileError, match="keygen"):
+        signing.read_private_key(tmp_path / "bad.pub")
+    with pytest.raises(KeyFileError, match="keygen"):
+        signing.read_private_key(tmp_path / "none.key")
+
+
+def test_the_development_key_says_that_it_is_public():
+    text = signing.DEVELOPMENT_KEY.read_text()
+    assert text.startswith("This development key is public by design")
+    signature = signing.read_private_key(signing.DEVELOPMENT_KEY).sign(b"x")
+    assert signing.signer(signing.read_public_keys(signing.SHIPPED_KEYS), signature, b"x") == "development"
+
+
+def test_command_keygen_sign_verify_show(whole, keys, tmp_path, capsys):
+    copy = tmp_path / "copy.tnh"
+    copy.write_bytes(whole.read_bytes())
+    assert main(["bundle", "keygen", "field", "--out", str(tmp_path)]) == 0
+    assert main(["bundle", "verify", str(copy), "--keys", str(tmp_path)]) == 2
+    assert "none of the trusted keys (field)" in capsys.readouterr().err
+    assert main(["bundle", "sign", str(copy), "--key", str(tmp_path / "field.key")]) == 0
+    capsys.readouterr()
+    assert main(["bundle", "verify", str(copy), "--keys", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "ok  tiny-1.0" in said and "signed by field" in said and "37 int8 operators" in said
+    assert main(["bundle", "show", str(copy), "--keys", str(tmp_path)]) == 0
+    assert "# tiny" in capsys.readouterr().out
+
+
+def test_verify_finds_a_runtime_that_answers_differently(whole, keys, tmp_path, capsys):
+    loaded = bundle.load(whole, keys)
+    wrong = loaded.golden_output + np.int8(1)
+    path = tmp_path / "wrong.tnh"
+    key = signing.read_private_key(keys / "clinic.key")
+    bundle.write(path, loaded.manifest, TINY, "", loaded.golden_input, wrong, key)
+    assert main(["bundle", "verify", str(path), str(whole), "--keys", str(keys)]) == 2
+    said = capsys.readouterr()
+    assert "do not reproduce the golden output" in said.err
+    assert "ok  tiny-1.0" in said.out  # the others are still looked at
