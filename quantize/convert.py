@@ -48,8 +48,9 @@ def to_int8(graph: Graph, ranges: Ranges) -> bytes:
 
 def _converter(graph: Graph, observe: Observer) -> tf.lite.TFLiteConverter:
     spec = tf.TensorSpec([1, graph.size, graph.size, 3], tf.float32, name="image")
-    function = tf.function(lambda image: graph(image, observe), input_signature=[spec])
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    module = tf.Module()
+    module.function = tf.function(lambda image: graph(image, observe), input_signature=[spec])
+    return tf.lite.TFLiteConverter.from_concrete_functions([module.function.get_concrete_function()], module)
 
 
 def int8_operators(model: bytes) -> dict[str, int]:

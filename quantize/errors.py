@@ -29,7 +29,3 @@ class ParityError(TenohiraError):
 
     Do: look at the stage that the message names; more calibration inputs, or quantization-aware training.
     """
-
-
-class KeyFileError(TenohiraError):
-    """The signing key cannot be read. Do: make one with ``tenohira bundle keygen``."""
