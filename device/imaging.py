@@ -1,0 +1,165 @@
+"""Files to frames: JPEG, PNG, TIFF and BMP by Pillow, DICOM by pydicom.
+
+The content says what a file is, not its name. Sizes are checked in the header, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from device.errors import UnreadableImageError
+from device.frame import Frame
+from device.geometry import UInt8Image
+
+SMALLEST_SIDE = 128  # pixels; a disc is a dozen pixels wide then
+MOST_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # and DICOM
+
+EXIF_IFD, EXIF_ORIGINAL, EXIF_CHANGED = 0x8769, 0x9003, 0x0132
+PREAMBLE = 128  # bytes before the mark of a DICOM file
+EYES = {"R": "OD", "L": "OS"}  # DICOM laterality
+
+
+def read_image(path: str | os.PathLike[str]) -> Frame:
+    """Read a photograph as 8-bit RGB, upright. Of a file with several pages or frames, the first.
+
+    Transparent parts become black; values of more than eight bits are scaled to eight. Raises
+    UnreadableImageError where the file is absent, damaged, of another format, or outside of the size limits.
+    """
+    path = Path(path)
+    name = os.fsencode(path.name).decode(errors="backslashreplace")
+    try:
+        with path.open("rb") as file:
+            head = file.read(PREAMBLE + 4)
+    except OSError as error:
+        raise UnreadableImageError(
+            f"{name} cannot be opened ({error.strerror}); check its path and permissions"
+        ) from error
+    if not head:
+        raise UnreadableImageError(f"{name} is empty; copy it again from its source")
+    try:
+        with warnings.catch_warnings():  # what a library only warns of is either refused below or harmless
+            warnings.simplefilter("ignore")
+            return _read_dicom(path, name) if head[PREAMBLE:] == b"DICM" else _read_picture(path, name)
+    except UnreadableImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError(
+            f"{name} is not a JPEG, PNG, TIFF, BMP or DICOM image; export the photograph in one of these formats"
+        ) from error
+    except MemoryError as error:
+        raise UnreadableImageError(f"{name} does not fit into memory; export it at a lower resolution") from error
+    except Exception as error:  # decoders of foreign bytes raise whatever they like
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UnreadableImageError(
+            f"{name} is damaged or incomplete ({why}); copy or export it again from its source"
+        ) from error
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if min(width, height) < SMALLEST_SIDE:
+        raise UnreadableImageError(
+            f"{name} is only {width} x {height} pixels; give one of at least {SMALLEST_SIDE} on its shorter side"
+        )
+    if width * height > MOST_PIXELS:
+        raise UnreadableImageError(
+            f"{name} has {width} x {height} pixels, more than {MOST_PIXELS // 10**6} megapixels; "
+            "export it at a lower resolution"
+        )
+
+
+def _read_picture(path: Path, name: str) -> Frame:
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(
+            f"{name} has more than {MOST_PIXELS // 10**6} megapixels; export it at a lower resolution"
+        ) from error
+    with image:
+        _check_size(name, *image.size)
+        image.load()
+        time = _upright(image)
+        return Frame(_rgb(image), time=time, source=str(path))
+
+
+def _upright(image: Image.Image) -> datetime | None:
+    """Apply the EXIF orientation in place; returns the time of the capture where EXIF tells it."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+        exif = image.getexif()
+        return _time(str(exif.get_ifd(EXIF_IFD).get(EXIF_ORIGINAL) or exif.get(EXIF_CHANGED) or ""))
+    except Exception:  # broken metadata do not make the picture unreadable
+        return None
+
+
+def _rgb(image: Image.Image) -> UInt8Image:
+    if image.mode.startswith("I") or image.mode == "F":  # one channel of 16 or 32 bits
+        return _grey_to_rgb(_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, rgba)
+    pixels: UInt8Image = np.ascontiguousarray(np.asarray(image.convert("RGB")))
+    return pixels
+
+
+def _eight_bits(values: npt.NDArray[Any]) -> UInt8Image:
+    """Scale grey values to 0..255: unsigned ones by a power of two (12 bits in 16 are common), others linearly."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, posinf=0, neginf=0)
+    low, high = float(values.min()), float(values.max())
+    if values.dtype.kind != "f" and low >= 0:
+        low, high = 0.0, float(max(255, (1 << int(high).bit_length()) - 1))
+    scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _grey_to_rgb(grey: UInt8Image) -> UInt8Image:
+    pixels: UInt8Image = np.repeat(grey[..., None], 3, axis=2)
+    return pixels
+
+
+def _read_dicom(path: Path, name: str) -> Frame:
+    from pydicom import dcmread  # lazily: most runs see no DICOM
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        raise UnreadableImageError(  # it would be inflated as a whole before its size is known
+            f"{name} is a deflated DICOM file; export it without that compression"
+        )
+    header = dcmread(path, stop_before_pixels=True)
+    if "Rows" not in header or "Columns" not in header:
+        raise UnreadableImageError(f"{name} is a DICOM file without an image; export the photograph itself")
+    _check_size(name, int(header.Columns), int(header.Rows))
+    values = pixel_array(path, index=0)  # YBR is converted to RGB
+    kind = header.PhotometricInterpretation
+    if kind == "PALETTE COLOR":
+        pixels = _eight_bits(apply_color_lut(values, header))
+    elif values.ndim == 3:
+        pixels = values if values.dtype == np.uint8 else _eight_bits(values)
+    else:
+        grey = apply_voi_lut(apply_modality_lut(values, header), header)
+        pixels = _grey_to_rgb(_eight_bits(grey))
+        if kind == "MONOCHROME1":  # the smallest value is white
+            pixels = 255 - pixels
+    laterality = EYES.get(header.get("ImageLaterality") or header.get("Laterality") or "", "unknown")
+    stamp = header.get("AcquisitionDateTime") or header.get("ContentDate", "") + header.get("ContentTime", "")
+    return Frame(np.ascontiguousarray(pixels), laterality, _time(str(stamp)), source=str(path))
+
+
+def _time(text: str) -> datetime | None:
+    """``2024:01:31 12:30:59`` (EXIF) or ``20240131123059.000`` (DICOM); None for anything else."""
+    try:
+        return datetime.strptime("".join(c for c in text if c.isdigit())[:14], "%Y%m%d%H%M%S")
+    except ValueError:
+        return None
