@@ -119,7 +119,8 @@ def _eight_bits(values: npt.NDArray[Any]) -> UInt8Image:
     if values.dtype.kind != "f" and low >= 0:
         low, high = 0.0, float(max(255, (1 << int(high).bit_length()) - 1))
     scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
-    return np.rint(scaled).astype(np.uint8)
+    eight: UInt8Image = np.rint(scaled).astype(np.uint8)
+    return eight
 
 
 def _grey_to_rgb(grey: UInt8Image) -> UInt8Image:
