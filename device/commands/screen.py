@@ -1,0 +1,272 @@
+"""``tenohira screen PATH...``: photographs to verdicts, with evidence."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from device import pipeline, results
+from device.errors import UnreadableImageError, UsageError
+from device.frame import Frame
+from device.imaging import read_image
+from device.pipeline import Examination, Pipeline, Stopwatch
+from device.results import Row, Writer, cannot_write, failed_row, row_of
+
+NOTHING_READ = 4
+TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ}
+EXIT_CODES = """
+exit codes: 0 every image was answered, ungradable ones included; 2 wrong arguments, a bundle that is refused,
+or results that cannot be written; 4 not one image could be read; 130 interrupted (rows written so far stay).
+"""
+FILES = """
+Folders are walked recursively, without hidden files and folders and without DIR itself. Every other file gets a
+row: what is no image, or cannot be read, is ungradable with the reason, and the run goes on.
+docs/results-schema.md describes the rows.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.epilog = f"{FILES.strip()} {EXIT_CODES.strip()} {parser.epilog or ''}"
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files or folders")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write masks, overlays and results here")
+    parser.add_argument("--json", action="store_true", help="write DIR/results.jsonl, a row an image")
+    parser.add_argument("--csv", action="store_true", help="write DIR/results.csv, the same in short")
+    parser.add_argument("--page", action="store_true", help="write DIR/index.html, which shows every image")
+    parser.add_argument("--no-overlay", action="store_true", help="write no overlay pictures")
+    parser.add_argument("--task", choices=sorted(TASKS, reverse=True), default="glaucoma")
+    parser.add_argument(
+        "--view", choices=pipeline.VIEWS, default="auto", help="full field, disc-centred crop, or find out (auto)"
+    )
+    parser.add_argument(
+        "--field-mm", type=float, metavar="F", help="width of an OCTA image in mm (faz; without it: pixels)"
+    )
+    parser.add_argument("--operating-point", metavar="NAME", help="of the glaucoma bundle (default: its first)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", default=_cores(), help="threads (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--bundles", type=Path, metavar="DIR", help="folder of bundles (default: the shipped ones)"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="DIR", help="folder of trusted keys (default: the shipped one)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Screen, write, print the table. Returns the exit codes that ``--help`` documents."""
+    _check(args)
+    items = list(find_images(args.paths, args.out))
+    machine = Pipeline.load(args.bundles, args.keys, TASKS[args.task], args.threads, args.operating_point)
+    rows: list[Row] = []
+    read = 0
+    try:
+        with Writer(args.out or Path(), as_json=args.json, as_csv=args.csv) as writer:
+            for item in _with_progress(items):
+                row, was_read = _answer(item, machine, args)
+                writer.write(row)
+                rows.append(row)
+                read += was_read
+    finally:  # an interrupted run shows what it has
+        if rows and args.page:
+            _write_page(args.out, rows)
+        if rows:
+            _print_table(rows)
+    if not read:
+        print("tenohira: not one image could be read; the rows say why", file=sys.stderr)
+        return NOTHING_READ
+    return 0
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file to screen, and the stem (relative, unique in a run) of what is written for it."""
+
+    path: Path
+    stem: Path
+
+
+def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
+    """Every file to screen, in a stable order. ``out`` is never walked: its masks are no photographs.
+
+    Raises UsageError where ``out`` is one of the folders to be walked.
+    """
+    taken: set[str] = set()
+    for path in paths:
+        if not path.is_dir():
+            yield Item(path, _unique(Path(path.name), taken))
+            continue
+        if out is not None and out.resolve() == path.resolve():
+            raise UsageError(f"--out {out} is also to be screened; give the results a folder of their own")
+        for found in _walk(path, out):
+            yield Item(found, _unique(found.relative_to(path), taken))
+
+
+def _walk(root: Path, out: Path | None) -> Iterator[Path]:
+    unlisted: list[Path] = []  # folders that may not be read: they get a row as well
+    results = out and out.resolve()
+    for folder, subfolders, files in os.walk(root, onerror=lambda e: unlisted.append(Path(e.filename))):
+        here = Path(folder)
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith(".") and (here / s).resolve() != results)
+        for name in sorted(files):
+            if not name.startswith(".") and (here / name).is_file():
+                yield here / name
+    yield from unlisted
+
+
+def _unique(relative: Path, taken: set[str]) -> Path:
+    """The path without its suffix, with it where that name is taken, or else numbered."""
+    stem, number = relative.with_suffix(""), 1
+    while str(stem).casefold() in taken:
+        stem = relative if number == 1 else relative.with_name(f"{relative.name}-{number}")
+        number += 1
+    taken.add(str(stem).casefold())
+    return stem
+
+
+def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Row, bool]:
+    """The row of one file, and whether it could be read. One bad file never stops a run."""
+    clock, total = Stopwatch(), Stopwatch()
+    view = "octa" if args.task == "faz" else args.view
+    try:
+        with total.stage("total"):
+            with clock.stage("decode"):
+                frame = _read(item.path)
+            if args.task == "faz":
+                exam = machine.measure_faz(frame, args.field_mm, clock)
+            else:
+                exam = machine.screen(frame, args.view, clock)
+        with clock.stage("save"):
+            masks, overlay = _save(item, frame, exam, args)
+    except UnreadableImageError as error:
+        return failed_row(item.path, args.task, view, str(error), "the file cannot be read"), False
+    except results.OutputError:
+        raise
+    except Exception as error:  # a fault of ours in one image must not cost the others
+        print(f"tenohira: internal error in {results.text_of(item.path)}", file=sys.stderr)
+        traceback.print_exc()
+        reason = f"internal error ({type(error).__name__}): the image was not screened"
+        return failed_row(item.path, args.task, view, reason, "internal error", "Please report this image."), False
+    timings = {**clock.ms, **total.ms}
+    row = row_of(item.path, exam, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles)
+    return row, True
+
+
+def _read(path: Path) -> Frame:
+    if path.exists() and not path.is_file():  # a pipe would block, a folder cannot be decoded
+        raise UnreadableImageError(
+            f"{path.name} is not a regular file or may not be listed; check its permissions"
+        )
+    return read_image(path)
+
+
+def _save(
+    item: Item, frame: Frame, exam: Examination, args: argparse.Namespace
+) -> tuple[dict[str, str], str | None]:
+    """Write masks and overlay; returns their paths relative to the output folder."""
+    if args.out is None:
+        return {}, None
+    masks = {}
+    for name, region in exam.masks.items():
+        relative = Path("masks", f"{item.stem}.{name}.png")
+        mask = region.in_image(frame.pixels.shape[:2])
+        _write_picture(args.out / relative, mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        masks[name] = results.text_of(relative)
+    if args.no_overlay:
+        return masks, None
+    from device import overlay
+
+    relative = Path("overlays", f"{item.stem}.jpg")
+    picture = np.asarray(overlay.draw(frame.pixels, exam))[..., ::-1]  # OpenCV writes BGR
+    _write_picture(args.out / relative, picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return masks, results.text_of(relative)
+
+
+def _write_picture(path: Path, picture: np.ndarray, options: list[int]) -> None:
+    data = cv2.imencode(path.suffix, picture, options)[1].tobytes()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _write_page(out: Path, rows: list[Row]) -> None:
+    from device import page
+
+    target = out / "index.html"
+    try:
+        target.write_text(page.render(rows), encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _with_progress(items: list[Item]) -> Iterable[Item]:
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, "screening", console=Console(stderr=True), transient=True)
+
+
+def _print_table(rows: list[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from device.overlay import words_of
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("image", overflow="fold")
+    for name in ("quality", "outcome"):
+        table.add_column(name, no_wrap=True)
+    faz = rows[0].task == "faz"
+    for name in ("area", "circularity", "ms") if faz else ("vCDR", "probability", "ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    styles = {"refer": ("▲", "bold red"), "no_referral": ("●", "blue"), "ungradable": ("□", "yellow")}
+    for row in rows:
+        symbol, style = styles[row.outcome]
+        numbers = (
+            (f"{row.faz['area']:.4g} {row.faz['unit']}", f"{row.faz['circularity']:.2f}")
+            if row.faz
+            else tuple("–" if v is None else f"{v:.2f}" for v in (row.vcdr, row.glaucoma_probability))
+        )
+        table.add_row(
+            Text(row.image),  # Text: a path in brackets is no markup
+            row.quality["grade"],
+            Text(f"{symbol} {words_of(row.task, row.outcome).lower()}", style),
+            *numbers,
+            f"{row.timings_ms['total']:.0f}" if "total" in row.timings_ms else "–",
+        )
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without these symbols
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.out is None and (args.json or args.csv or args.page):
+        raise UsageError("--json, --csv and --page write files; say where with --out DIR")
+    if args.page and args.no_overlay:
+        raise UsageError("--page shows the overlays; leave --no-overlay away")
+    if args.field_mm is not None and args.task != "faz":
+        raise UsageError("--field-mm is the width of an OCTA image; give it together with --task faz")
+    if args.field_mm is not None and not 0.5 <= args.field_mm <= 50:
+        raise UsageError(f"--field-mm {args.field_mm:g} is no width of an OCTA image; give millimetres, such as 3")
+    if args.task == "faz" and args.view != "auto":
+        raise UsageError("--view is for fundus photographs; leave it away with --task faz")
+    if args.threads < 1:
+        raise UsageError(f"--threads {args.threads}: give 1 or more")
+
+
+def _cores() -> int:
+    """Cores that this process may use, four at most: more do not help networks of this size."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, mine)

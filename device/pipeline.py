@@ -1,0 +1,370 @@
+"""One photograph through every stage: field, quality, disc, outlines, measurements, classifier, verdict.
+
+Whatever fails on the way makes the examination ``ungradable`` with a reason; there is no number then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from device import bundle, localization, measurement, segmentation, verdict
+from device.bundle import Manifest, OperatingPoint, TensorSpec
+from device.errors import BundleError
+from device.field import find_field
+from device.frame import Frame
+from device.geometry import Int8Image, Square, UInt8Image, network_input, to_int8
+from device.localization import Disc
+from device.measurement import DiscMeasures, FazMeasures
+from device.quality import Quality, assess
+from device.segmentation import Region
+from device.tasks import TASKS
+from device.verdict import Outcome
+
+GLAUCOMA = ("disc_finder", "disc_cup", "glaucoma")
+FAZ = ("faz",)
+VIEWS = ("auto", "field", "disc")
+
+# Plausible disc diameters in sides of the field's square, by the view that the caller promised.
+DISC_SIZES = {"auto": (localization.SMALLEST, localization.LARGEST), "field": (localization.SMALLEST, 0.45),
+              "disc": (0.15, localization.LARGEST)}  # fmt: skip
+REPEATS = 2  # times that the region of interest may be moved onto the disc that was outlined in it
+SETTLED_RATIO = 0.75  # outlined by expected diameter (or the inverse) above which the region stays
+SETTLED_OFFSET = 0.25  # disc diameters between the centres below which it stays
+
+AIM_TIP = "Photograph again with the optic disc sharp and well inside of the picture."
+OCTA_QUALITY = Quality(
+    "usable", 0.5, "the quality of OCTA images is not assessed", "Judge motion lines and signal strength by eye."
+)
+
+
+class Runs(Protocol):
+    """What the pipeline needs of ``device.runtime.Network``."""
+
+    @property
+    def input(self) -> TensorSpec: ...
+    @property
+    def output(self) -> TensorSpec: ...
+    def run(self, x: Int8Image) -> Int8Image: ...
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and the manifest of the bundle that it came from."""
+
+    network: Runs
+    manifest: Manifest
+
+
+class Stopwatch:
+    """Milliseconds by stage; a stage that is entered twice adds up."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[name] = self.ms.get(name, 0.0) + (time.perf_counter() - start) * 1e3
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What the pipeline says about one photograph. Numbers are None where the outcome is ungradable; outlines
+    may then still be there, as evidence of what failed."""
+
+    task: str
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    tip: str
+    quality: Quality
+    view: str
+    laterality: str = "unknown"
+    vcdr: float | None = None
+    glaucoma_probability: float | None = None
+    disc: Disc | None = None
+    measures: DiscMeasures | None = None
+    faz: FazMeasures | None = None
+    masks: Mapping[str, Region] = field(default_factory=dict)
+    points: Mapping[str, OperatingPoint] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Disc and cup, cleaned, in the region of interest where they were found."""
+
+    square: Square
+    disc: Region
+    cup: Region
+    settled: bool  # the disc lies where the region of interest expects it
+
+    @property
+    def found(self) -> Disc | None:
+        """Where the outlined disc is, None where it is empty."""
+        return _extent(self.disc)
+
+
+class Pipeline:
+    """The device's stages on one photograph at a time.
+
+    ``models`` maps a task's name to its network; ``load`` takes them from bundles. ``point`` names the
+    operating point to use (default: each bundle's first). Raises UsageError or BundleError where a model
+    that decides has no such operating point.
+    """
+
+    def __init__(self, models: Mapping[str, Model], point: str | None = None) -> None:
+        self.models = dict(models)
+        self.points: dict[str, OperatingPoint] = {}
+        if "glaucoma" in models:
+            decisive = verdict.operating_point(models["glaucoma"].manifest, "glaucoma_probability", point)
+            if decisive is None:
+                raise BundleError(
+                    f"bundle {models['glaucoma'].manifest.name} states no operating point for the glaucoma "
+                    "probability, so nothing could be decided; make it again with 'tenohira quantize'"
+                )
+            self.points["glaucoma_probability"] = decisive
+            if "disc_cup" in models and (of_vcdr := verdict.operating_point(models["disc_cup"].manifest, "vcdr")):
+                self.points["vcdr"] = of_vcdr
+
+    @classmethod
+    def load(
+        cls,
+        bundles: Path | None = None,
+        keys: Path | None = None,
+        tasks: tuple[str, ...] = GLAUCOMA,
+        threads: int = 1,
+        point: str | None = None,
+    ) -> Pipeline:
+        """Load each task's bundle of the highest version from a folder (default: the shipped ones).
+
+        Raises BundleError where one is missing or refused, RuntimeUnavailableError without a TFLite runtime.
+        """
+        from device.runtime import Network  # only here: unit tests run without a TFLite runtime
+
+        cv2.setNumThreads(threads)
+        models = {}
+        for task in tasks:
+            found = _newest(bundles or bundle.SHIPPED, task, keys)
+            models[task] = Model(Network(found.model, threads=threads), found.manifest)
+        return cls(models, point)
+
+    @property
+    def bundles(self) -> dict[str, str]:
+        """Name and version of the bundle behind each task."""
+        return {task: f"{m.manifest.name}-{m.manifest.version}" for task, m in self.models.items()}
+
+    def find_disc(self, pixels: UInt8Image, view: str = "auto") -> Disc | None:
+        """The disc whose ``roi`` the disc/cup network and the classifier see; None where there is none.
+
+        Training uses this to cut the classifier's regions exactly as the device does.
+        """
+        clock = Stopwatch()
+        disc = self._locate(pixels, find_field(pixels).square, view, clock)
+        if disc is None or "disc_cup" not in self.models:
+            return disc
+        return self._outline(pixels, disc, clock)[0]
+
+    def screen(self, frame: Frame, view: str = "auto", clock: Stopwatch | None = None) -> Examination:
+        """Screen one fundus photograph for glaucoma. ``view`` is one of VIEWS. Never raises for what is on it."""
+        clock = clock or Stopwatch()
+        pixels, shape = frame.pixels, frame.pixels.shape[:2]
+        with clock.stage("field"):
+            view_field = find_field(pixels)
+        with clock.stage("quality"):
+            quality = assess(pixels, view_field)
+        exam = Examination(
+            "glaucoma", Outcome.UNGRADABLE, (), AIM_TIP, quality, view, frame.laterality, points=self.points
+        )
+        if quality.grade == "reject":
+            return replace(exam, reasons=(f"quality rejected: {quality.cause}",), tip=quality.tip)
+        disc = self._locate(pixels, view_field.square, view, clock)
+        if disc is None:
+            return replace(exam, reasons=("no optic disc found",))
+        disc, outline = self._outline(pixels, disc, clock)
+        with clock.stage("geometry"):
+            side = Square.whole(*shape).side if view == "disc" else view_field.square.side
+            share = (outline.found or disc).diameter / side
+            if view == "auto":
+                is_crop = share >= localization.DISC_VIEW[view_field.fills_frame]
+                exam = replace(exam, view="disc" if is_crop else "field")
+            masks = {name: r for name, r in (("disc", outline.disc), ("cup", outline.cup)) if r.area}
+            exam = replace(exam, disc=outline.found, masks=masks)
+            faults = measurement.disc_faults(outline.disc, outline.cup, shape)
+            low, high = DISC_SIZES[view]
+            if outline.found and not low <= share <= high:
+                faults.append(f"the outlined disc is {share:.0%} of the field of view wide, which is implausible")
+            if outline.found and not outline.settled:
+                faults.append("the outline of the optic disc does not settle")
+            if faults:
+                return replace(exam, reasons=tuple(faults))
+            measures = measurement.measure_disc(outline.disc, outline.cup, frame.laterality)
+        logit = float(self._infer("glaucoma", pixels, outline.square, clock)[0, 0])
+        chance = verdict.probability(self.models["glaucoma"].manifest, logit, measures.vcdr)
+        decision = verdict.decide({"glaucoma_probability": chance, "vcdr": measures.vcdr}, self.points)
+        return replace(
+            exam,
+            outcome=decision.outcome,
+            reasons=decision.reasons,
+            tip=quality.tip,
+            vcdr=measures.vcdr,
+            glaucoma_probability=chance,
+            measures=measures,
+        )
+
+    def measure_faz(
+        self, frame: Frame, field_mm: float | None = None, clock: Stopwatch | None = None
+    ) -> Examination:
+        """Measure the foveal avascular zone of an OCTA en-face image that is ``field_mm`` wide.
+
+        There is no referral rule for it: the outcome is ``no_referral`` with that reason, or ungradable.
+        """
+        clock = clock or Stopwatch()
+        pixels, shape = frame.pixels, frame.pixels.shape[:2]
+        exam = Examination(
+            "faz",
+            Outcome.UNGRADABLE,
+            (),
+            "Export the en-face image again.",
+            OCTA_QUALITY,
+            "octa",
+            frame.laterality,
+        )
+        with clock.stage("quality"):
+            if int(pixels.max()) - int(pixels.min()) < 16:
+                blank = Quality("reject", 0.0, "the picture is blank", exam.tip)
+                return replace(exam, quality=blank, reasons=(f"quality rejected: {blank.cause}",))
+        region, settled = self._zone(pixels, clock)
+        with clock.stage("geometry"):
+            mm_per_px = None if field_mm is None else field_mm / shape[1]
+            exam = replace(exam, masks={"faz": region} if region.area else {})
+            faults = measurement.faz_faults(region, shape, mm_per_px)
+            if region.area and not settled:
+                faults.append("the outline of the foveal avascular zone does not settle")
+            if faults:
+                return replace(exam, reasons=tuple(faults))
+            faz = measurement.measure_faz(region, mm_per_px)
+        reason = f"measured only: area {faz.area:.4g} {faz.unit}; there is no referral rule for this zone"
+        return replace(exam, outcome=Outcome.NO_REFERRAL, reasons=(reason,), tip="", faz=faz)
+
+    def _locate(self, pixels: UInt8Image, field_square: Square, view: str, clock: Stopwatch) -> Disc | None:
+        height, width = pixels.shape[:2]
+        square = Square.whole(height, width) if view == "disc" else field_square
+        logits = self._infer("disc_finder", pixels, square, clock)[0, ..., 0]
+        with clock.stage("geometry"):
+            disc = localization.locate(logits, square, self.models["disc_finder"].network.input.shape[1])
+        if disc is not None and not (0 <= disc.cx < width and 0 <= disc.cy < height):
+            disc = None  # in the black around the picture
+        if disc is None and view == "disc":  # the caller knows that it is there
+            return Disc(width / 2, height / 2, min(height, width) / 2)
+        return disc
+
+    def _outline(self, pixels: UInt8Image, disc: Disc, clock: Stopwatch) -> tuple[Disc, Outline]:
+        """Outline disc and cup; move the region of interest and repeat where the disc lies elsewhere in it.
+
+        Returns the disc that the last region was centred on, and what was outlined there.
+        """
+        spec = self.models["disc_cup"].network.output
+        for repeat in range(1 + REPEATS):
+            raw = self._run("disc_cup", pixels, disc.roi(), clock)[0]
+            with clock.stage("geometry"):
+                both = segmentation.regions(raw, spec.zero_point, disc.roi(), pixels.shape[:2])
+                whole = segmentation.clean(both[0])
+                cup = segmentation.clean(segmentation.clip(both[1], whole))
+                outline = Outline(disc.roi(), whole, cup, settled=False)
+                found = outline.found
+            if found is None:
+                break
+            if _settled(disc, found):
+                outline = replace(outline, settled=True)
+                break
+            if repeat < REPEATS:
+                disc = found
+        return disc, outline
+
+    def _zone(self, pixels: UInt8Image, clock: Stopwatch) -> tuple[Region, bool]:
+        """Outline the FAZ: a look at the whole image, then closer looks at the zone until it settles.
+
+        Returns the outline and whether it settled.
+        """
+        shape, spec = pixels.shape[:2], self.models["faz"].network.output
+        square, expected = Square.whole(*shape), None
+        for _ in range(2 + REPEATS):
+            raw = self._run("faz", pixels, square, clock)
+            with clock.stage("geometry"):
+                region = segmentation.regions(_central(raw, spec), spec.zero_point, square, shape)[0]
+                region = segmentation.clean(region)
+                found = _extent(region)
+            if found is None:
+                return region, False
+            if expected is not None and _settled(expected, found):
+                return region, True
+            expected, square = found, found.roi("faz")
+        return region, False
+
+    def _run(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> Int8Image:
+        """The raw int8 answer of a task's network to ``square`` of a photograph."""
+        network = self.models[task].network
+        with clock.stage("geometry"):
+            x = to_int8(network_input(pixels, square, network.input.shape[1]))[None]
+        with clock.stage(task):
+            return network.run(x)
+
+    def _infer(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> npt.NDArray[np.float32]:
+        """The same as logits."""
+        return _dequantized(self._run(task, pixels, square, clock), self.models[task].network.output)
+
+
+def _dequantized(raw: Int8Image, spec: TensorSpec) -> npt.NDArray[np.float32]:
+    return (raw.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
+
+
+def _extent(region: Region) -> Disc | None:
+    """Centre and larger extent of what was outlined (training's definition), None where it is empty."""
+    x, y, w, h = region.box()
+    return Disc(x + w / 2, y + h / 2, float(max(w, h))) if w else None
+
+
+def _settled(expected: Disc, found: Disc) -> bool:
+    ratio = found.diameter / expected.diameter
+    offset = float(np.hypot(found.cx - expected.cx, found.cy - expected.cy)) / expected.diameter
+    return SETTLED_RATIO <= ratio <= 1 / SETTLED_RATIO and offset <= SETTLED_OFFSET
+
+
+def _central(raw: Int8Image, spec: TensorSpec) -> Int8Image:
+    """The FAZ logits (h x w x 1) with every region but the most probable near the middle set to 0."""
+    logits = _dequantized(raw[0, ..., 0], spec)
+    height, width = logits.shape
+    ys, xs = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    found = localization.most_probable(logits, np.exp(-2 * (xs**2 + ys**2)).astype(np.float32))
+    kept: Int8Image = raw[0].copy()
+    if found is not None:
+        kept[(logits > 0) & (found[0] == 0)] = spec.zero_point
+    return kept
+
+
+def _newest(folder: Path, task: str, keys: Path | None) -> bundle.Bundle:
+    """The bundle of a task with the highest version in ``folder``; files are called TASK...-VERSION.tnh."""
+    if task not in TASKS:
+        raise BundleError(f"there is no task {task!r}; known: {', '.join(TASKS)}")
+    paths = sorted(folder.glob(f"{task}*.tnh"))
+    found = [b for b in (bundle.load(path, keys) for path in paths) if b.manifest.task == task]
+    if not found:
+        raise BundleError(f"no bundle for {task} in {folder}; copy one called {task}-VERSION.tnh into it")
+    return max(found, key=lambda b: _version(b.manifest.version))
+
+
+def _version(text: str) -> tuple[tuple[int, int | str], ...]:
+    """Numbers sort as numbers: 0.10 comes after 0.9."""
+    return tuple((1, int(part)) if part.isdigit() else (0, part) for part in text.replace("-", ".").split("."))

@@ -1,0 +1,193 @@
+"""Quality: can this photograph be screened, and if not, what should the operator do?
+
+A handful of classical measures, each taken on the field of view at one fixed working size, so that the grade
+does not depend on the picture's size. Each measure has four landmarks (worst, reject, good, best), found on
+photographs of many cameras; the worst measure decides grade, cause and tip. Rejection is meant for
+photographs that nobody would read: a doubtful one is ``usable``, and says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from device.field import Field
+from device.geometry import Square, UInt8Image, crop, resize
+
+WORKING_SIZE = 320  # pixels of the field's side; enough to see a vessel, little enough for a preview stream
+FINE, COARSE = 1.0, 4.0  # standard deviations, in working pixels, of the two scales that edges are compared at
+FEWEST = 400  # working pixels of retina without which nothing can be measured
+
+DEFOCUS, MOTION = "defocus", "motion"
+UNDER, OVER = "under-exposure", "over-exposure"
+OFF_CENTRE, PUPIL = "off-centre", "small pupil or vignetting"
+NO_FUNDUS, DUST = "not a fundus", "dust or reflection"
+
+TIPS = {
+    DEFOCUS: "Focus again on the vessels at the edge of the optic disc, and wipe the lens.",
+    MOTION: "Ask the patient to fixate and hold still, steady the camera and photograph again.",
+    UNDER: "Raise the flash or the exposure, and let the pupil widen in the dark.",
+    OVER: "Lower the flash or the exposure and photograph again.",
+    OFF_CENTRE: "Align the camera with the middle of the pupil until the shadow on one side is gone.",
+    PUPIL: "Dim the room and wait for the pupil to widen, or move closer to the eye.",
+    NO_FUNDUS: "Aim at the retina and photograph again; give a colour photograph of the fundus.",
+    DUST: "Clean the lens, darken the room and tilt the camera slightly to lose the reflection.",
+}
+
+# Landmarks of each measure: worst, reject, good, best (score 0, 1/3, 2/3, 1). A measure whose worst is as far
+# as its values go never rejects.
+LANDMARKS = {
+    "brightness": (8, 17, 45, 90),  # upper quartile of luminance, 0..255
+    "glare": (245, 222, 175, 130),  # median luminance
+    "burnt": (0.9, 0.5, 0.12, 0.0),  # share of the field with nothing left in green or luminance
+    "reddish": (0.2, 0.5, 0.6, 1.0),  # share in which red >= green >= blue, as blood and pigment make it
+    "colour": (0.0, 0.015, 0.03, 0.3),  # mean saturation
+    "grain": (30, 14, 2.5, 0.5),  # median difference from the neighbours, in grey levels
+    "texture": (0.3, 0.11, 0.09, 0.0),  # share of harsh contrast: print, foliage, speckle
+    "structure": (0.0, 0.012, 0.018, 0.15),  # contrast of the strongest details
+    "extent": (0.1, 0.4, 0.75, 1.0),  # side of the field by the shorter side of the picture
+    "shade": (0.95, 0.68, 0.35, 0.0),  # share of the field that is dark beside its brightest parts
+    "roundness": (0.1, 0.3, 0.6, 1.0),  # shorter by longer side of what is lit
+    "balance": (0.4, 0.25, 0.16, 0.0),  # distance of the light's centre from the field's, in sides
+    "white": (1.0, 1.0, 0.02, 0.0),  # share of colourless highlights in a full field
+    "edge width": (18, 8.5, 5.5, 2.0),  # of the strongest edges, in working pixels
+    "edge width of a crop": (28, 14, 9, 3.0),  # vessels and disc are larger there
+}
+UNEVEN_EDGES = 1.4  # widest by narrowest direction, from which a lack of sharpness is called motion
+CROP = 0.04  # share of the field's square that is lit outside of its inscribed circle: a crop is no circle
+
+
+@dataclass(frozen=True)
+class Quality:
+    """``grade`` is good, usable or reject; ``score`` runs from 0 (worst) to 1, with a third and two thirds as
+    the limits of the grades; ``cause`` (a key of TIPS) and ``tip`` are empty where the grade is good."""
+
+    grade: str
+    score: float
+    cause: str
+    tip: str
+
+
+def assess(pixels: UInt8Image, field: Field) -> Quality:
+    """Grade an RGB H x W x 3 photograph of which ``field`` (``device.field.find_field``) is the field of view."""
+    scored = (
+        (float(np.interp(*_ascending(value, LANDMARKS[measure]))), cause)
+        for cause, measure, value in _measures(pixels, field)
+    )
+    score, cause = min(scored, key=lambda pair: pair[0])  # of equals the first: exposure before what it ruins
+    grade = "reject" if score <= 1 / 3 else "usable" if score < 2 / 3 else "good"
+    return Quality(grade, score, *("", "") if grade == "good" else (cause, TIPS[cause]))
+
+
+def _ascending(
+    value: float, landmarks: tuple[float, float, float, float]
+) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
+    """Arguments for np.interp, which wants abscissas to rise."""
+    scores = (0.0, 1 / 3, 2 / 3, 1.0)
+    return (value, landmarks, scores) if landmarks[0] < landmarks[3] else (value, landmarks[::-1], scores[::-1])
+
+
+def _measures(pixels: UInt8Image, field: Field) -> Iterator[tuple[str, str, float]]:
+    """(cause, measure, value) of everything that is measured on a photograph."""
+    square, side = field.square, min(pixels.shape[:2])
+    image = resize(crop(pixels, square), WORKING_SIZE)
+    lit = _lit(pixels.shape[:2], field)
+    light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+    some = lit[::2, ::2]  # a quarter of the pixels is enough for statistics
+    if not some.any():
+        yield UNDER, "brightness", 0.0
+        return
+    retina, bright = image[::2, ::2][some].astype(np.int16), light[::2, ::2][some]
+    red, green, blue = retina.T
+    most, least = retina.max(axis=1), retina.min(axis=1)
+    yield UNDER, "brightness", float(np.percentile(bright, 75))
+    yield OVER, "glare", float(np.median(bright))
+    yield OVER, "burnt", max(float((bright > 235).mean()), float((green >= 248).mean()))
+    yield NO_FUNDUS, "reddish", float(((red >= green - 6) & (green >= blue - 12)).mean())
+    yield NO_FUNDUS, "colour", float(((most - least) / (most + 8)).mean())
+
+    is_crop = field.fills_frame or float((lit & ~_inscribed()).mean()) > CROP
+    if not is_crop:
+        yield DUST, "white", float((least >= 225).mean())
+        yield PUPIL, "extent", square.side / side
+        yield PUPIL, "shade", float((most < 0.25 * np.percentile(most, 80)).mean())
+        columns, rows = np.flatnonzero(lit.any(axis=0)), np.flatnonzero(lit.any(axis=1))
+        extents = sorted((int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1))
+        yield OFF_CENTRE, "roundness", extents[0] / extents[1]
+        moments = cv2.moments(np.where(lit, light, 0).astype(np.float32))
+        weight = max(moments["m00"], 1.0)
+        offset = np.hypot(moments["m10"] / weight - WORKING_SIZE / 2, moments["m01"] / weight - WORKING_SIZE / 2)
+        yield OFF_CENTRE, "balance", float(offset) / WORKING_SIZE
+
+    inner = _inner(lit)
+    if np.count_nonzero(inner) < FEWEST:
+        yield PUPIL, "extent", 0.0
+        return
+    green_plane = image[..., 1].astype(np.float32)  # where vessels show best
+    fine = cv2.GaussianBlur(green_plane, (0, 0), FINE)
+    coarse = cv2.GaussianBlur(green_plane, (0, 0), COARSE)
+    detail = (np.abs(green_plane - coarse) / (coarse + 10))[inner]
+    yield UNDER, "grain", float(np.median(np.abs(green_plane - fine)[inner]))
+    yield NO_FUNDUS, "texture", float((detail > 0.2).mean())
+    yield NO_FUNDUS, "structure", float(np.percentile(detail, 99))
+    width, unevenness = _edges(fine, coarse, inner)
+    blurred = MOTION if unevenness > UNEVEN_EDGES else DEFOCUS
+    yield blurred, "edge width of a crop" if is_crop else "edge width", width
+
+
+def _lit(shape: tuple[int, int], field: Field) -> npt.NDArray[np.bool_]:
+    """The lit part of the field's square at working size; of a crop, all of the picture."""
+    if field.fills_frame:
+        mask, scale = np.full(tuple(n // 4 + 1 for n in shape), 255, np.uint8), 0.25
+    else:
+        mask, scale = field.mask, field.mask.shape[1] / shape[1]
+    of_mask = Square(*(round(n * scale) for n in (field.square.x, field.square.y)), round(field.square.side * scale))
+    return resize(crop(mask, of_mask), WORKING_SIZE) > 127
+
+
+def _inscribed() -> npt.NDArray[np.bool_]:
+    circle = np.zeros((WORKING_SIZE, WORKING_SIZE), np.uint8)
+    return cv2.circle(circle, (WORKING_SIZE // 2, WORKING_SIZE // 2), WORKING_SIZE // 2, 1, -1) > 0
+
+
+def _inner(lit: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Without a margin that the edge of the field reaches into through the blurs."""
+    margin = int(7 * COARSE)
+    padded = cv2.copyMakeBorder(lit.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    inside: npt.NDArray[np.bool_] = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1] > margin
+    return inside
+
+
+def _edges(
+    fine: npt.NDArray[np.float32], coarse: npt.NDArray[np.float32], inner: npt.NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Width of the strongest edges in working pixels, and the ratio of widths across directions.
+
+    An edge of width b, blurred by s, has a slope in proportion to 1 / sqrt(s^2 + b^2): comparing the slopes at
+    two scales gives b, whatever the contrast. Slopes are compared as tensors, where grain averages out.
+    """
+    across, down = (
+        np.stack([cv2.Sobel(plane, cv2.CV_32F, dx, 1 - dx, scale=1 / 8)[inner] for plane in (fine, coarse)])
+        for dx in (1, 0)
+    )
+    strength = across[0] * across[1] + down[0] * down[1]  # neither grain nor soft glare has both
+    strong = strength >= np.percentile(strength, 97)
+    slopes = np.stack([across[:, strong], down[:, strong]], axis=1).astype(np.float64)  # scale, axis, pixel
+    both, self_ = slopes[0] @ slopes[1].T, slopes[1] @ slopes[1].T
+    if np.linalg.det(self_) <= 1e-9 * np.trace(self_) ** 2:  # no edges, or all in one direction
+        return _width(float(np.trace(both) / max(np.trace(self_), 1e-9))), 1.0
+    ratios = np.linalg.eigvals(np.linalg.solve(self_, (both + both.T) / 2)).real
+    narrow, wide = _width(float(ratios.max())), _width(float(ratios.min()))
+    return _width(float(np.trace(both) / np.trace(self_))), wide / max(narrow, 0.5)
+
+
+def _width(ratio: float) -> float:
+    """The width of edges whose slopes at the fine scale are ``ratio`` times those at the coarse one."""
+    if ratio**2 <= 1.001:
+        return COARSE * 10
+    return float(np.sqrt(max(COARSE**2 - ratio**2 * FINE**2, 0) / (ratio**2 - 1)))

@@ -1,0 +1,172 @@
+"""Rows of ``results.jsonl`` and ``results.csv``: a documented, versioned schema (docs/results-schema.md).
+
+Rows are written and flushed one by one, so that a run that is killed loses nothing that it has said.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import IO, Any, Self
+
+import msgspec
+
+from device.errors import TenohiraError
+from device.pipeline import Examination
+from device.quality import Quality
+from device.verdict import Outcome
+
+SCHEMA = 1  # raised when a key changes its meaning or goes away; new keys alone do not raise it
+
+UNREADABLE_TIP = "Export the photograph again as JPEG, PNG, TIFF, BMP or DICOM."
+
+
+class OutputError(TenohiraError):
+    """Results cannot be written. Do: free space, or give ``--out`` a folder that may be written to."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One image's answer. Every key is always there; numbers are None where nothing was measured."""
+
+    schema: int = SCHEMA
+    image: str  # the path as it was given or found
+    task: str = "glaucoma"
+    view: str = "auto"
+    laterality: str = "unknown"
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    tip: str = ""
+    quality: dict[str, Any]
+    vcdr: float | None = None
+    glaucoma_probability: float | None = None
+    disc: dict[str, float] | None = None
+    measurements: dict[str, Any] = {}
+    faz: dict[str, Any] | None = None
+    operating_points: dict[str, dict[str, Any]] = {}
+    masks: dict[str, str] = {}  # relative to the output folder
+    overlay: str | None = None
+    timings_ms: dict[str, float] = {}
+    bundles: dict[str, str] = {}
+
+
+def row_of(
+    image: Path,
+    exam: Examination,
+    *,
+    masks: dict[str, str],
+    overlay: str | None,
+    timings_ms: dict[str, float],
+    bundles: dict[str, str],
+) -> Row:
+    """The row of an examination; paths are those of the files that were written for it."""
+    measures = {} if exam.measures is None else _rounded(msgspec.to_builtins(exam.measures))
+    return Row(
+        image=text_of(image),
+        task=exam.task,
+        view=exam.view,
+        laterality=exam.laterality,
+        outcome=exam.outcome,
+        reasons=exam.reasons,
+        tip=exam.tip,
+        quality=_rounded(msgspec.to_builtins(exam.quality)),
+        vcdr=_rounded(exam.vcdr),
+        glaucoma_probability=_rounded(exam.glaucoma_probability),
+        disc=None if exam.disc is None else _rounded(msgspec.to_builtins(exam.disc)),
+        measurements=measures,
+        faz=None if exam.faz is None else _rounded(msgspec.to_builtins(exam.faz)),
+        operating_points={q: {"name": p.name, "threshold": p.threshold} for q, p in exam.points.items()},
+        masks=masks,
+        overlay=overlay,
+        timings_ms={stage: round(ms, 2) for stage, ms in timings_ms.items()},
+        bundles=bundles,
+    )
+
+
+def failed_row(image: Path, task: str, view: str, reason: str, cause: str, tip: str = UNREADABLE_TIP) -> Row:
+    """The row of an image that was not screened at all: ungradable, with the reason."""
+    quality = msgspec.to_builtins(Quality("reject", 0.0, cause, tip))
+    return Row(
+        image=text_of(image),
+        task=task,
+        view=view,
+        outcome=Outcome.UNGRADABLE,
+        reasons=(reason,),
+        tip=tip,
+        quality=quality,
+    )
+
+
+def text_of(path: Path) -> str:
+    """A path as valid Unicode; bytes that are none become ``\\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+class Writer:
+    """Appends rows to ``results.jsonl`` and ``results.csv`` in a folder; earlier ones are replaced.
+
+    Raises OutputError where the folder cannot be written to.
+    """
+
+    CSV_COLUMNS = (
+        "image", "outcome", "quality", "quality_score", "quality_cause", "vcdr", "glaucoma_probability",
+        "faz_area", "faz_unit", "laterality", "view", "reasons", "tip", "total_ms",
+    )  # fmt: skip
+
+    def __init__(self, folder: Path, *, as_json: bool, as_csv: bool) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._json: IO[bytes] | None = open(folder / "results.jsonl", "wb") if as_json else None  # noqa: SIM115
+            self._csv: IO[str] | None = None
+            if as_csv:
+                self._csv = open(folder / "results.csv", "w", newline="", encoding="utf-8")  # noqa: SIM115
+                self._save_csv(self.CSV_COLUMNS)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        self._folder = folder
+
+    def write(self, row: Row) -> None:
+        """Append a row and hand it to the operating system."""
+        try:
+            if self._json:
+                self._json.write(msgspec.json.encode(row) + b"\n")
+                self._json.flush()
+            self._save_csv(_csv_cells(row))
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+
+    def _save_csv(self, cells: tuple[Any, ...]) -> None:
+        if self._csv:
+            csv.writer(self._csv).writerow(cells)
+            self._csv.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in (self._json, self._csv):
+            if file:
+                file.close()
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The sentence for a full disk or a folder that may not be written to."""
+    return OutputError(f"cannot write to {path}: {error.strerror}; free space, or give --out another folder")
+
+
+def _csv_cells(row: Row) -> tuple[Any, ...]:
+    faz = row.faz or {}
+    return (
+        row.image, row.outcome.value, row.quality["grade"], row.quality["score"], row.quality["cause"], row.vcdr,
+        row.glaucoma_probability, faz.get("area"), faz.get("unit"), row.laterality, row.view,
+        "; ".join(row.reasons), row.tip, row.timings_ms.get("total"),
+    )  # fmt: skip
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to four decimals, below what any of these quantities can resolve."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return value

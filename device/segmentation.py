@@ -1,0 +1,75 @@
+"""Outlines: a segmentation network's logits to clean masks in the geometry of the photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from device.geometry import Int8Image, Square, UInt8Image, mask_in_image
+
+
+@dataclass(frozen=True)
+class Region:
+    """A mask (h x w, 0/255) of a window of the photograph whose top left pixel is (x, y).
+
+    A window, not the whole picture: a disc in a photograph of 50 megapixels needs one megapixel.
+    """
+
+    mask: UInt8Image
+    x: int
+    y: int
+    share: float = 1.0  # of everything that was marked, holes filled: 1.0 means that there was one component
+
+    @property
+    def area(self) -> int:
+        """Marked pixels."""
+        return int(cv2.countNonZero(self.mask))
+
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height of the mask in the photograph; a width of 0 where it is empty."""
+        x, y, w, h = cv2.boundingRect(self.mask)
+        return self.x + x, self.y + y, w, h
+
+    def in_image(self, shape: tuple[int, int]) -> UInt8Image:
+        """The mask in a photograph of ``shape`` (height, width): H x W of 0 and 255."""
+        out = np.zeros(shape, np.uint8)
+        h, w = self.mask.shape
+        out[self.y : self.y + h, self.x : self.x + w] = self.mask
+        return out
+
+
+def regions(logits: Int8Image, zero_point: int, square: Square, shape: tuple[int, int]) -> list[Region]:
+    """One Region for each channel of int8 logits (h x w x channels) that cover ``square`` of a photograph.
+
+    ``shape`` is the photograph's (height, width); ``square`` must overlap it. Not cleaned yet.
+    """
+    x0, y0 = max(square.x, 0), max(square.y, 0)
+    x1, y1 = min(square.x + square.side, shape[1]), min(square.y + square.side, shape[0])
+    seen = Square(square.x - x0, square.y - y0, square.side)  # the square, as seen from the window
+    masks = (
+        mask_in_image(np.ascontiguousarray(logits[..., c]), zero_point, seen, (y1 - y0, x1 - x0))
+        for c in range(logits.shape[-1])
+    )
+    return [Region(mask, x0, y0) for mask in masks]
+
+
+def clean(region: Region) -> Region:
+    """The largest component with its holes filled; ``share`` says how much of the mask it was.
+
+    Drawing the largest outer outline does both, in a fraction of the time that labelling pixels takes.
+    """
+    outlines, _ = cv2.findContours(region.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not outlines:
+        return region
+    # The polygon runs through pixel centres: half of its points more make it the area in pixels (Pick's theorem).
+    areas = [cv2.contourArea(o) + len(o) / 2 for o in outlines]
+    largest = int(np.argmax(areas))
+    mask = cv2.drawContours(np.zeros_like(region.mask), outlines, largest, 255, cv2.FILLED)
+    return Region(mask, region.x, region.y, areas[largest] / sum(areas))
+
+
+def clip(region: Region, outer: Region) -> Region:
+    """``region`` without what lies outside of ``outer``; both are of one window."""
+    return Region(cv2.bitwise_and(region.mask, outer.mask), region.x, region.y, region.share)

@@ -1,0 +1,61 @@
+"""From numbers to an outcome: refer, no referral, or ungradable, each with its reasons."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from device.bundle import Manifest, OperatingPoint
+from device.errors import UsageError
+
+
+class Outcome(StrEnum):
+    """The three answers; ungradable is one of its own and never stands for either of the others."""
+
+    REFER = "refer"
+    NO_REFERRAL = "no_referral"
+    UNGRADABLE = "ungradable"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An outcome and its reasons, short sentences with the numbers that decided."""
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+
+
+def operating_point(manifest: Manifest, quantity: str, name: str | None = None) -> OperatingPoint | None:
+    """The bundle's operating point for a quantity: the one called ``name``, or by default the first.
+
+    None where the bundle has none for this quantity. Raises UsageError where it has some, but not that one.
+    """
+    known = [p for p in manifest.operating_points if p.quantity == quantity]
+    chosen = [p for p in known if name in (None, p.name)]
+    if known and not chosen:
+        names = ", ".join(p.name for p in known)
+        raise UsageError(f"bundle {manifest.name} has no operating point {name!r}; choose one of: {names}")
+    return chosen[0] if chosen else None
+
+
+def probability(manifest: Manifest, logit: float, vcdr: float) -> float:
+    """Glaucoma probability: sigmoid(scale * logit + vcdr_weight * vcdr + bias), constants from the manifest."""
+    p = manifest.probability
+    z = logit if p is None else p.logit_scale * logit + p.vcdr_weight * vcdr + p.logit_bias
+    return 1 / (1 + math.exp(-z)) if z >= 0 else math.exp(z) / (1 + math.exp(z))
+
+
+def decide(measured: dict[str, float], points: dict[str, OperatingPoint]) -> Verdict:
+    """Refer where any measured quantity reaches its operating point; keys are quantities of OperatingPoint."""
+    over, under = [], []
+    for quantity, point in points.items():
+        value, limit = measured[quantity], f"the referral threshold {point.threshold:.2f} ({point.name})"
+        if value >= point.threshold:
+            over.append(f"{NAMES[quantity]} {value:.2f} reaches {limit}")
+        else:
+            under.append(f"{NAMES[quantity]} {value:.2f} is below {limit}")
+    return Verdict(Outcome.REFER, tuple(over)) if over else Verdict(Outcome.NO_REFERRAL, tuple(under))
+
+
+NAMES = {"glaucoma_probability": "glaucoma probability", "vcdr": "vertical cup-to-disc ratio"}

@@ -1,0 +1,136 @@
+"""Measurements against shapes whose quantities are known."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device import measurement
+from device.geometry import Square
+from device.localization import locate, most_probable
+from device.segmentation import Region, clean, regions
+
+
+def ellipse(w, h, cx=200.0, cy=200.0, size=400, angle=0.0):
+    mask = np.zeros((size, size), np.uint8)
+    return cv2.ellipse(mask, ((cx, cy), (w, h), angle), 255, -1)
+
+
+def region(mask, share=1.0):
+    return Region(mask, 0, 0, share)
+
+
+def faults(disc, cup, shape=(400, 400)):
+    return measurement.disc_faults(region(disc), region(cup), shape)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(40, 200), st.integers(40, 200), st.floats(0.2, 0.9), st.floats(0.2, 0.9))
+def test_ratios_are_those_of_the_ellipses(w, h, across, down):
+    m = measurement.measure_disc(region(ellipse(w, h)), region(ellipse(w * across, h * down)))
+    assert m.vcdr == pytest.approx(down, abs=3 / h)
+    assert m.hcdr == pytest.approx(across, abs=3 / w)
+    assert m.area_cdr == pytest.approx(across * down, abs=4 / min(w, h))
+
+
+def test_rim_by_quadrant_follows_the_eye():
+    disc, cup = ellipse(100, 100), ellipse(50, 50, cx=220, cy=200)  # the rim is thin on the right
+    by_eye = {
+        eye: measurement.measure_disc(region(disc), region(cup), eye).rim_disc_ratio
+        for eye in ("OD", "OS", "unknown")
+    }
+    assert by_eye["OD"]["nasal"] == by_eye["OS"]["temporal"] == by_eye["unknown"]["right"]
+    assert by_eye["OD"]["nasal"] < by_eye["OD"]["superior"] < by_eye["OD"]["temporal"]
+    assert by_eye["OD"]["superior"] == pytest.approx(by_eye["OD"]["inferior"], abs=0.03)
+    assert set(by_eye["unknown"]) == {"inferior", "superior", "left", "right"}
+
+
+def test_plausible_anatomy_has_no_fault():
+    assert faults(ellipse(80, 90), ellipse(40, 45)) == []
+    assert faults(ellipse(60, 95), ellipse(30, 40)) == []  # tilted, as in high myopia
+
+
+@pytest.mark.parametrize(
+    ("disc", "cup", "word"),
+    [
+        (ellipse(0, 0) * 0, ellipse(0, 0) * 0, "no optic disc"),
+        (ellipse(80, 90), ellipse(0, 0) * 0, "no cup"),
+        (ellipse(80, 90), ellipse(80, 90), "as high as the disc"),
+        (ellipse(80, 90), ellipse(2, 3), "too small"),
+        (ellipse(160, 40), ellipse(60, 20), "times as high as wide"),
+        (ellipse(80, 90) & ~ellipse(50, 30, cx=180, cy=200), ellipse(20, 30), "ragged"),
+        (ellipse(100, 100, cx=0), ellipse(40, 50, cx=20), "cut off"),
+        (ellipse(100, 100, cy=399), ellipse(40, 50, cy=380), "cut off"),
+    ],
+)
+def test_every_implausible_anatomy_is_named(disc, cup, word):
+    assert any(word in f for f in faults(disc, cup))
+
+
+def test_pieces_are_named():
+    disc, cup = ellipse(80, 90), ellipse(40, 45)
+    assert "disc falls into pieces" in measurement.disc_faults(region(disc, 0.6), region(cup), (400, 400))[0]
+    assert "cup falls into pieces" in measurement.disc_faults(region(disc), region(cup, 0.4), (400, 400))[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(20, 180), st.floats(0.5, 1.0), st.floats(0, 180))
+def test_faz_of_an_ellipse(major, ratio, angle):
+    a, b = major / 2, major * ratio / 2
+    faz = measurement.measure_faz(region(ellipse(2 * a, 2 * b, angle=angle)), 0.01)
+    around = math.pi * (3 * (a + b) - math.sqrt((3 * a + b) * (a + 3 * b)))  # Ramanujan
+    assert faz.perimeter / 0.01 == pytest.approx(around, rel=0.03, abs=3)
+    assert faz.area / 1e-4 == pytest.approx(math.pi * a * b, abs=0.8 * around)  # painted half a pixel wider
+    assert faz.axis_ratio == pytest.approx(1 / ratio, rel=0.12 if major < 60 else 0.05)
+    assert 0 < faz.circularity <= 1
+
+
+def test_a_larger_circle_is_no_less_circular():
+    for d in (20, 60, 180, 360):
+        assert measurement.measure_faz(region(ellipse(d, d)), None).circularity > 0.94
+
+
+@pytest.mark.parametrize(
+    ("mask", "mm_per_px", "word"),
+    [
+        (ellipse(0, 0) * 0, None, "no foveal"),
+        (ellipse(399, 399), None, "of the picture"),
+        (ellipse(60, 60, cx=380), None, "far from the middle"),
+        (ellipse(60, 60), 0.1, "field size"),
+    ],
+)
+def test_every_implausible_zone_is_named(mask, mm_per_px, word):
+    assert any(word in f for f in measurement.faz_faults(region(mask), (400, 400), mm_per_px))
+    assert measurement.faz_faults(region(ellipse(60, 60)), (400, 400), 0.0075) == []
+
+
+def test_clean_keeps_the_largest_and_fills_it():
+    mask = ellipse(100, 100)
+    mask[190:210, 190:210] = 0  # a hole
+    mask[10:30, 10:40] = 255  # a crumb of 600 pixels
+    cleaned = clean(region(mask))
+    assert np.array_equal(cleaned.mask, ellipse(100, 100))
+    assert cleaned.share == pytest.approx(1 - 600 / (600 + np.count_nonzero(ellipse(100, 100))), abs=2e-3)
+
+
+def test_regions_outside_of_the_photograph_are_cut():
+    logits = np.full((8, 8, 2), 50, np.int8)
+    logits[..., 1] = -50
+    disc, cup = regions(logits, 0, Square(-50, 60, 100), (100, 80))
+    assert disc.in_image((100, 80)).sum() == 255 * 50 * 40 and disc.box() == (0, 60, 50, 40)
+    assert cup.area == 0
+
+
+def test_the_most_probable_region_wins_not_the_largest():
+    logits = np.full((40, 40), -3.0, np.float32)
+    logits[2:12, 2:22] = 0.5  # 100
+    logits[25:33, 25:33] = 4.0  # 256
+    mask, share = most_probable(logits)
+    assert mask[28, 28] and not mask[5, 5] and share == pytest.approx(256 / 356)
+    disc = locate(logits, Square(100, 50, 400), 40)
+    assert (disc.cx, disc.cy) == (390, 340)
+    assert disc.diameter == pytest.approx(2 * math.sqrt(64 / math.pi) * 10)
+    assert locate(logits * 0 - 1, Square(0, 0, 40), 40) is None

@@ -1,0 +1,187 @@
+"""The pipeline's flow, on painted eyes and networks that see colours."""
+
+import math
+
+import numpy as np
+import pytest
+
+from device import pipeline
+from device.bundle import Probability
+from device.errors import BundleError, UsageError
+from device.pipeline import Pipeline, Stopwatch
+from device.quality import Quality
+from device.verdict import Outcome
+from tests.device.eye import (
+    CUP_GREEN,
+    DISC_GREEN,
+    SIZE,
+    ColourNetwork,
+    build,
+    frame,
+    paint,
+    point,
+)
+
+
+@pytest.fixture(autouse=True)
+def quality(monkeypatch):
+    """Painted eyes are good photographs here; the gate has tests of its own."""
+    answer = {"is": Quality("good", 1.0, "", "")}
+    monkeypatch.setattr(pipeline, "assess", lambda pixels, field: answer["is"])
+    return answer
+
+
+@pytest.mark.parametrize("size", [300, 400, 1500])
+def test_a_full_field_is_measured_at_any_size(size):
+    k = size / 400
+    picture = paint(size, (250 * k, 190 * k), (60 * k, 66 * k), (36 * k, 33 * k))
+    exam = build().screen(frame(picture))
+    assert exam.outcome is Outcome.NO_REFERRAL and exam.view == "field"
+    assert exam.vcdr == pytest.approx(0.5, abs=0.03)
+    assert exam.measures.hcdr == pytest.approx(0.6, abs=0.03)
+    assert (exam.disc.cx, exam.disc.cy) == pytest.approx((250 * k, 190 * k), abs=2 * k)
+    assert exam.disc.diameter == pytest.approx(66 * k, rel=0.05)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize("view", ["auto", "disc"])
+def test_disc_centred_crops_of_any_tightness(share, view):
+    d = 400 * share
+    exam = build().screen(frame(paint(400, (200, 200), (d, d), (d / 2, d * 0.6), surround=False)), view)
+    assert exam.outcome is Outcome.NO_REFERRAL and exam.view == "disc"
+    assert exam.vcdr == pytest.approx(0.6, abs=0.03)
+
+
+def test_masks_are_in_the_geometry_of_the_photograph():
+    picture = paint()
+    exam = build().screen(frame(picture))
+    disc, cup = (exam.masks[name].in_image((400, 400)) for name in ("disc", "cup"))
+    truth = picture[..., 1] > DISC_GREEN
+    both = np.count_nonzero(truth & (disc > 0))
+    assert set(np.unique(disc)) == {0, 255}
+    assert 2 * both / (truth.sum() + (disc > 0).sum()) > 0.97
+    assert not np.any((cup > 0) & (disc == 0))
+
+
+def test_the_classifier_sees_the_region_of_interest_of_disc_cup():
+    machine = build()
+    machine.screen(frame(paint()))
+    (seen,) = machine.models["glaucoma"].network.seen
+    bright = seen[0, ..., 1].astype(int) + 128 > DISC_GREEN
+    assert np.ptp(np.nonzero(bright.any(axis=1))[0]) == pytest.approx(48, abs=4)  # half of 96: two diameters wide
+
+
+def test_the_region_moves_onto_a_disc_that_the_finder_placed_badly():
+    shifted = ColourNetwork(DISC_GREEN, tamper=lambda g: np.roll(g, 4, axis=1))  # by 40 % of the disc
+    outliner = ColourNetwork(DISC_GREEN, CUP_GREEN)
+    exam = build(finder=shifted, outliner=outliner).screen(frame(paint()))
+    assert outliner.calls == 2
+    assert exam.disc.cx == pytest.approx(250, abs=2)
+    assert exam.outcome is Outcome.NO_REFERRAL
+
+
+def test_an_outline_that_never_settles_is_ungradable():
+    beside = paint(SIZE // 2, (16, 24), (20, 22), (10, 11))[..., 1].astype(float)  # always left of where it looks
+    restless = ColourNetwork(DISC_GREEN, CUP_GREEN, tamper=lambda g: beside)
+    exam = build(outliner=restless).screen(frame(paint()))
+    assert restless.calls == 1 + pipeline.REPEATS
+    assert exam.outcome is Outcome.UNGRADABLE and exam.vcdr is None
+    assert "does not settle" in exam.reasons[0]
+
+
+def test_the_more_certain_of_two_bright_patches_is_the_disc():
+    picture = paint()
+    picture[100:180, 90:170, 1] = DISC_GREEN + 12  # larger than the disc, but faint
+    assert build().find_disc(picture).cx == pytest.approx(250, abs=3)
+
+
+@pytest.mark.parametrize("tamper", [lambda g: g * 0, lambda g: np.full_like(g, 255)])
+def test_nothing_or_everything_marked_gives_no_number(tamper):
+    exam = build(outliner=ColourNetwork(DISC_GREEN, CUP_GREEN, tamper=tamper)).screen(frame(paint()))
+    assert exam.outcome is Outcome.UNGRADABLE and exam.reasons
+    assert exam.vcdr is None and exam.glaucoma_probability is None and exam.measures is None
+
+
+def test_no_disc_is_ungradable_unless_the_caller_knows_better():
+    blind = ColourNetwork(DISC_GREEN, tamper=lambda g: g * 0)
+    crop = paint(400, (200, 200), (200, 210), (100, 110), surround=False)
+    exam = build(finder=blind).screen(frame(crop))
+    assert exam.reasons == ("no optic disc found",) and exam.tip
+    assert build(finder=blind).screen(frame(crop), "disc").vcdr == pytest.approx(110 / 210, abs=0.03)
+
+
+def test_a_huge_disc_is_implausible_in_a_full_field_only():
+    crop = paint(400, (200, 200), (240, 240), (120, 120), surround=False)
+    assert build().screen(frame(crop), "auto").outcome is Outcome.NO_REFERRAL
+    exam = build().screen(frame(crop), "field")
+    assert exam.outcome is Outcome.UNGRADABLE and "implausible" in exam.reasons[0]
+
+
+def test_a_rejected_photograph_reaches_no_network(quality):
+    quality["is"] = Quality("reject", 0.1, "defocus", "Focus again.")
+    machine = build()
+    exam = machine.screen(frame(paint()))
+    assert exam.outcome is Outcome.UNGRADABLE
+    assert "defocus" in exam.reasons[0] and exam.tip == "Focus again."
+    assert machine.models["disc_finder"].network.calls == 0 and not exam.masks
+
+
+def test_probability_uses_every_constant_of_the_manifest():
+    p = Probability(logit_scale=0.5, logit_bias=-0.3, vcdr_weight=2.0)
+    exam = build(logit=3.0, probability=p).screen(frame(paint()))
+    z = 0.5 * 3.0 + 2.0 * exam.vcdr - 0.3
+    assert exam.glaucoma_probability == pytest.approx(1 / (1 + math.exp(-z)))
+
+
+def test_either_quantity_refers():
+    high = build(logit=2.0).screen(frame(paint()))
+    assert high.outcome is Outcome.REFER and "0.88" in high.reasons[0]
+    cupped = build(logit=-2.0, vcdr_points=(point("vcdr", 0.4),)).screen(frame(paint()))
+    assert cupped.outcome is Outcome.REFER and len(cupped.reasons) == 1 and "cup-to-disc" in cupped.reasons[0]
+
+
+def test_operating_points_by_name():
+    points = (point("glaucoma_probability", 0.5), point("glaucoma_probability", 0.9, "specific"))
+    picture = frame(paint())
+    assert build(logit=1.0, points=points).screen(picture).outcome is Outcome.REFER
+    assert build(logit=1.0, points=points, name="specific").screen(picture).outcome is Outcome.NO_REFERRAL
+    with pytest.raises(UsageError, match="balanced, specific"):
+        build(points=points, name="absent")
+    with pytest.raises(BundleError, match="no operating point"):
+        build(points=())
+
+
+def test_stages_are_timed():
+    clock = Stopwatch()
+    build().screen(frame(paint()), clock=clock)
+    assert set(clock.ms) == {"field", "quality", "disc_finder", "disc_cup", "glaucoma", "geometry"}
+
+
+def test_an_empty_bundle_folder_names_the_bundle(tmp_path):
+    with pytest.raises(BundleError, match="disc_finder"):
+        Pipeline.load(tmp_path)
+
+
+@pytest.fixture
+def octa():
+    """A dark OCTA image with a bright zone of 40 x 40 (diameter) in the middle, and a larger one in a corner."""
+    picture = paint(200, (104, 98), (40, 40), (0, 0), surround=False)
+    picture[:60, :60, 1] = 160
+    return picture
+
+
+def test_faz_in_pixels_and_in_millimetres(octa):
+    machine = build()
+    pixels, mm = machine.measure_faz(frame(octa)), machine.measure_faz(frame(octa), 3.0)
+    area = math.pi * 20**2
+    assert pixels.faz.unit == "px" and pixels.faz.area == pytest.approx(area, rel=0.08)
+    assert mm.faz.unit == "mm2" and mm.faz.area == pytest.approx(pixels.faz.area * 0.015**2)
+    assert mm.faz.circularity > 0.93 and mm.faz.axis_ratio == pytest.approx(1, abs=0.06)
+    assert mm.outcome is Outcome.NO_REFERRAL and "no referral rule" in mm.reasons[0]
+
+
+def test_faz_that_is_absent_blank_or_implausible(octa):
+    machine = build()
+    for picture, mm in ((octa * 0, None), (octa * 0 + np.uint8(9), 3.0), (octa, 50.0)):
+        exam = machine.measure_faz(frame(picture), mm)
+        assert exam.outcome is Outcome.UNGRADABLE and exam.faz is None and exam.reasons

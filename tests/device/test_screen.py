@@ -1,0 +1,219 @@
+"""``tenohira screen`` on files: rows, masks, exit codes, bad files."""
+
+import argparse
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from device import cli, pipeline
+from device.commands import screen
+from device.pipeline import Pipeline
+from device.quality import Quality
+from tests.device.eye import build, paint
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """Fake networks instead of bundles; painted eyes are good photographs."""
+    fake = build()
+    monkeypatch.setattr(pipeline, "assess", lambda pixels, field: Quality("good", 1.0, "", ""))
+    monkeypatch.setattr(Pipeline, "load", classmethod(lambda cls, *_: fake))
+    return fake
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with subfolders: good, nameless-alike, damaged, foreign and hidden files."""
+    root = tmp_path / "photos"
+    for name in ("a.png", "a.jpg", "deep/er/b [1].png", ".hidden.png", ".cache/c.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paint()).save(root / name, quality=95)
+    (root / "cut.jpg").write_bytes((root / "a.jpg").read_bytes()[:900])
+    (root / "notes.txt").write_text("no image")
+    (root / "empty.png").touch()
+    return root
+
+
+def rows(out):
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def test_a_folder_gives_a_row_for_every_file(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert cli.main(["screen", str(photos), "--out", str(out), "--json", "--csv", "--page"]) == 0
+    by_name = {Path(r["image"]).relative_to(photos).as_posix(): r for r in rows(out)}
+    assert set(by_name) == {"a.png", "a.jpg", "deep/er/b [1].png", "cut.jpg", "notes.txt", "empty.png"}
+    for name, row in by_name.items():
+        if name in {"a.png", "a.jpg", "deep/er/b [1].png"}:
+            assert row["outcome"] == "no_referral" and row["vcdr"] == pytest.approx(0.5, abs=0.04)
+            assert {
+                "decode",
+                "field",
+                "quality",
+                "disc_finder",
+                "disc_cup",
+                "glaucoma",
+                "geometry",
+                "total",
+            } <= set(row["timings_ms"])
+            for kind in ("disc", "cup"):
+                mask = np.asarray(Image.open(out / row["masks"][kind]))
+                assert mask.shape == (400, 400) and set(np.unique(mask)) == {0, 255}
+            assert (out / row["overlay"]).is_file()
+        else:
+            assert row["outcome"] == "ungradable" and row["reasons"][0]
+            assert row["vcdr"] is row["glaucoma_probability"] is None and row["masks"] == {}
+            assert row["quality"]["grade"] == "reject" and row["quality"]["cause"] and row["quality"]["tip"]
+    stems = [r["masks"]["disc"] for r in by_name.values() if r["masks"]]
+    assert len(set(stems)) == 3 and "masks/deep/er/b [1].disc.png" in stems
+    table = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
+    assert [r["image"] for r in table] == [r["image"] for r in rows(out)]
+    assert "no referral" in capsys.readouterr().out
+
+
+def test_the_schema_document_names_every_key(photos, tmp_path):
+    screen_once(photos / "a.png", tmp_path / "out")
+    document = (CHECKOUT / "docs" / "results-schema.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z_]+)`", document, re.MULTILINE))
+    (row,) = rows(tmp_path / "out")
+    assert set(row) <= documented
+    assert set(row["measurements"]) <= documented
+
+
+def screen_once(path, out, *more):
+    return cli.main(["screen", str(path), "--out", str(out), "--json", *more])
+
+
+def test_a_run_leaves_its_own_output_alone(photos):
+    out = photos / "out"
+    for _ in range(2):
+        screen_once(photos, out)
+        assert len(rows(out)) == 6
+    assert screen_once(photos, photos) == 2
+
+
+def test_one_internal_error_does_not_stop_the_run(photos, tmp_path, monkeypatch, machine, capsys):
+    network = machine.models["disc_cup"].network
+    work, calls = network.run, []
+
+    def fail_once(x):
+        calls.append(x)
+        return [][1] if len(calls) == 1 else work(x)
+
+    monkeypatch.setattr(network, "run", fail_once)
+    assert screen_once(photos, tmp_path / "out") == 0
+    failed, good = rows(tmp_path / "out")[:2]
+    assert failed["outcome"] == "ungradable" and "IndexError" in failed["reasons"][0]
+    assert good["outcome"] == "no_referral"
+    assert "internal error" in capsys.readouterr().err
+
+
+def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
+    out, seen = tmp_path / "out", []
+    real = screen._read
+
+    def look(path):
+        seen.append(len((out / "results.jsonl").read_bytes().splitlines()))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return real(path)
+
+    monkeypatch.setattr(screen, "_read", look)
+    assert screen_once(photos, out, "--page") == 130
+    assert seen == [0, 1, 2] and len(rows(out)) == 2
+    assert (out / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--json"],
+        ["--out", "o", "--page", "--no-overlay"],
+        ["--field-mm", "3"],
+        ["--task", "faz", "--field-mm", "-3"],
+        ["--task", "faz", "--field-mm", "nan"],
+        ["--task", "faz", "--view", "disc"],
+        ["--threads", "0"],
+    ],
+)
+def test_contradicting_arguments_end_with_2_and_a_way_out(wrong, photos, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["screen", str(photos), *wrong]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tenohira: ") and "Traceback" not in error
+    assert not (tmp_path / "o").exists()
+
+
+def test_nothing_readable_ends_with_4(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    out = tmp_path / "out"
+    assert screen_once(tmp_path / "photos", out) == 4 and rows(out) == []
+    assert screen_once(tmp_path / "absent.png", out) == 4
+    assert rows(out)[0]["outcome"] == "ungradable"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_does_not_hang_the_run(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert screen_once(tmp_path / "pipe.jpg", tmp_path / "out") == 4
+    assert "regular file" in rows(tmp_path / "out")[0]["reasons"][0]
+
+
+def test_a_folder_that_cannot_be_written_is_explained(photos, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert screen_once(photos, tmp_path / "file") == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_names_that_differ_only_in_case_or_suffix_stay_apart():
+    taken: set[str] = set()
+    stems = [
+        str(screen._unique(Path(p), taken)) for p in ("a.jpg", "a.png", "A.png", "A.png", "x/a.jpg", "a.jpg.tif")
+    ]
+    assert len({s.casefold() for s in stems}) == len(stems)
+
+
+def test_a_name_that_is_no_unicode_gets_a_row(tmp_path):
+    name = os.path.join(os.fsencode(tmp_path), b"\xff.png")
+    try:
+        Path(os.fsdecode(name)).write_bytes(cv2.imencode(".png", paint())[1].tobytes())
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    assert screen_once(os.fsdecode(name), tmp_path / "out", "--page", "--csv") == 0
+    assert rows(tmp_path / "out")[0]["image"].endswith("\\xff.png")
+
+
+def test_faz_rows(tmp_path):
+    picture = paint(200, (104, 98), (40, 40), (0, 0), surround=False)
+    Image.fromarray(picture).save(tmp_path / "octa.png")
+    assert screen_once(tmp_path / "octa.png", tmp_path / "out", "--task", "faz", "--field-mm", "3", "--page") == 0
+    (row,) = rows(tmp_path / "out")
+    assert set(row["masks"]) == {"faz"} and row["faz"]["unit"] == "mm2"
+    assert row["faz"]["area"] == pytest.approx(0.28, rel=0.1)
+    assert row["outcome"] == "no_referral" and row["vcdr"] is None
+
+
+def test_help_documents_the_exit_codes():
+    parser = argparse.ArgumentParser(epilog="notice")
+    screen.add_arguments(parser)
+    text = parser.format_help()
+    assert "exit codes" in text and "not one image could be read" in text and "notice" in text
+
+
+def test_importing_the_verb_is_light():
+    heavy = ("torch", "tensorflow", "rich", "train", "ai_edge_litert", "device.page")
+    code = f"import sys, device.commands.screen; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,51 @@
+"""Decisions at, above and below their operating points."""
+
+import math
+
+import pytest
+
+from device import verdict
+from device.bundle import Probability
+from device.verdict import Outcome
+from tests.device.eye import ConstantClassifier, manifest, point
+
+POINTS = {"glaucoma_probability": point("glaucoma_probability", 0.5), "vcdr": point("vcdr", 0.7)}
+
+
+@pytest.mark.parametrize(
+    ("chance", "vcdr", "outcome", "reasons"),
+    [
+        (0.49, 0.69, Outcome.NO_REFERRAL, 2),
+        (0.50, 0.69, Outcome.REFER, 1),  # reaching the threshold refers
+        (0.49, 0.70, Outcome.REFER, 1),
+        (0.90, 0.90, Outcome.REFER, 2),
+    ],
+)
+def test_any_quantity_over_its_threshold_refers(chance, vcdr, outcome, reasons):
+    answer = verdict.decide({"glaucoma_probability": chance, "vcdr": vcdr}, POINTS)
+    assert answer.outcome is outcome and len(answer.reasons) == reasons
+
+
+def test_reasons_carry_value_threshold_and_name():
+    (reason,) = verdict.decide({"vcdr": 0.712}, {"vcdr": POINTS["vcdr"]}).reasons
+    assert "0.71" in reason and "0.70" in reason and "balanced" in reason
+
+
+@pytest.mark.parametrize("logit", [-1000.0, -2.0, 0.0, 2.0, 1000.0])
+def test_probability_stays_in_range_and_without_constants_is_the_sigmoid(logit):
+    of = manifest("glaucoma", ConstantClassifier(0))
+    p = verdict.probability(of, logit, vcdr=0.5)
+    assert 0 <= p <= 1
+    assert p == pytest.approx((1 + math.tanh(logit / 2)) / 2)
+
+
+def test_probability_with_constants():
+    of = manifest("glaucoma", ConstantClassifier(0), probability=Probability(2.0, -1.0, 3.0))
+    assert verdict.probability(of, 0.5, vcdr=0.4) == pytest.approx(1 / (1 + math.exp(-1.2)))
+
+
+def test_a_bundle_without_points_for_a_quantity_has_none():
+    of = manifest("disc_cup", ConstantClassifier(0), (point("vcdr", 0.7), point("vcdr", 0.8, "specific")))
+    assert verdict.operating_point(of, "glaucoma_probability") is None
+    assert verdict.operating_point(of, "vcdr").threshold == 0.7
+    assert verdict.operating_point(of, "vcdr", "specific").threshold == 0.8
