@@ -1,0 +1,149 @@
+"""The networks are what their papers say, to the parameter, and their parts do what they are there for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from device.cli import main
+from train.describe import size_of
+from train.errors import RecipeError
+from train.networks import build
+from train.networks.deeplabv3plus import DeepLabV3Plus
+from train.networks.lwbna import Attention, Conv3x3, LWBNAUnet
+from train.networks.narrow_classifier import NarrowClassifier, load_encoder
+from train.networks.unet import UNet
+from train.recipe import NetworkSpec
+
+
+def image(side: int = 64, seed: int = 0) -> torch.Tensor:
+    return torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_published_network_to_the_parameter():
+    size = size_of(LWBNAUnet(width=128, outputs=3), 320)
+    assert size.trainable == 2_954_211
+    assert size.trainable + size.statistics == 2_958_819
+
+
+@pytest.mark.parametrize(
+    ("width", "side", "gmac"),
+    [(128, 320, 66.0), (128, 256, 42.3), (64, 320, 16.7), (48, 320, 9.45), (32, 320, 4.26), (16, 256, 0.71)],
+)
+def test_published_operations(width, side, gmac):
+    assert size_of(LWBNAUnet(width=width), side).macs / 1e9 == pytest.approx(gmac, rel=0.01)
+
+
+def test_the_references_have_the_published_sizes():
+    unet = size_of(UNet(outputs=1), 320)
+    assert unet.trainable == 31_037_633
+    assert unet.macs / 1e9 == pytest.approx(75.3, rel=0.01)
+    assert size_of(DeepLabV3Plus(outputs=1), 320).trainable == 40_346_785
+    # The backbone is ResNet-50 without its classifier.
+    assert size_of(torch.nn.Sequential(*_backbone()), 64).trainable == 23_508_032
+
+
+def _backbone():
+    network = DeepLabV3Plus()
+    return network.stem, network.low, network.high
+
+
+@pytest.mark.parametrize("network", [UNet(outputs=2), DeepLabV3Plus(outputs=2), LWBNAUnet(width=16, outputs=2)])
+def test_logits_at_the_input_resolution(network):
+    assert network.eval()(image()).shape == (1, 2, 64, 64)
+    with pytest.raises(ValueError, match="multiple of 16"):
+        network(image(40))
+
+
+def test_a_stride_2_stem_halves_the_output_and_quarters_the_work():
+    plain, stem = LWBNAUnet(width=32), LWBNAUnet(width=32, stem=True)
+    assert stem.eval()(image()).shape == (1, 3, 32, 32)
+    assert size_of(stem, 256).macs / size_of(plain, 256).macs == pytest.approx(0.25, abs=0.01)
+
+
+def test_the_mid_block_reaches_the_output():
+    """One public port computes the mid block and then discards its result."""
+    torch.manual_seed(0)
+    network = LWBNAUnet(width=16).eval()
+    before = network(image())
+    with torch.no_grad():
+        network.mid.narrowing.convs[-1].conv.weight += 1.0  # the narrowest convolution
+    assert not torch.allclose(before, network(image()), atol=1e-4)
+    network(image()).square().sum().backward()
+    silent = [name for name, p in network.named_parameters() if p.grad is None]
+    assert silent == []  # no part is computed in vain
+
+
+def test_the_mid_block_adds_its_first_map():
+    torch.manual_seed(0)
+    mid = LWBNAUnet(width=16).mid.eval()
+    x = torch.rand(1, 16, 8, 8)
+    _, first = mid.narrowing(x)
+    with torch.no_grad():
+        mid.widen.conv.weight.zero_()
+        mid.widen.conv.bias.zero_()
+    assert torch.equal(mid(x), first)
+
+
+def test_narrowing_widths_and_knobs():
+    def widths(**knobs):
+        return [c.conv.out_channels for c in LWBNAUnet(**knobs).mid.narrowing.convs]
+
+    assert widths() == [128, 64, 32, 16]
+    assert widths(width=64, narrowing_factor=4, narrowing_steps=2) == [64, 16]
+    assert min(widths(width=16)) == 8  # never narrower: int8 kernels, and gates that would die
+    shallow = LWBNAUnet(width=16, depth=2).eval()
+    assert len(shallow.encoder.levels) == len(shallow.decoder) == 2
+    assert shallow(image(20)).shape == (1, 3, 20, 20)
+
+
+def test_gates_lie_between_a_half_and_one():
+    torch.manual_seed(0)
+    gate = Attention(16)
+    with torch.no_grad():
+        gate.dense.weight.mul_(30)
+    x = torch.rand(4, 16, 8, 8) + 0.1
+    ratio = gate(x) / x
+    ratio = ratio.detach()
+    assert 0.5 <= float(ratio.min()) and float(ratio.max()) <= 1.0
+    assert float(ratio.std()) > 0.05
+
+
+def test_stride_2_pads_on_the_right_and_bottom_like_tensorflow():
+    conv = Conv3x3(1, 1, stride=2)
+    with torch.no_grad():
+        conv.conv.weight.fill_(1.0)
+        conv.conv.bias.zero_()
+        x = torch.arange(16.0).reshape(1, 1, 4, 4)
+        out = conv(x)[0, 0].numpy()
+    padded = np.pad(np.arange(16.0).reshape(4, 4), ((0, 1), (0, 1)))
+    wanted = [[padded[r : r + 3, c : c + 3].sum() for c in (0, 2)] for r in (0, 2)]
+    np.testing.assert_allclose(out, wanted)
+
+
+def test_a_width_that_the_kernels_dislike_is_refused():
+    with pytest.raises(RecipeError, match="multiple of 16"):
+        build(NetworkSpec(width=33), 1)
+    with pytest.raises(RecipeError, match="resnet"):
+        build(NetworkSpec(kind="resnet"), 1)
+
+
+def test_the_classifier_narrows_and_takes_over_an_encoder():
+    torch.manual_seed(0)
+    segmenter, classifier = LWBNAUnet(width=16, stem=True), NarrowClassifier(width=16, stem=True)
+    load_encoder(classifier, segmenter.state_dict())
+    segmenter.eval(), classifier.eval()
+    x = image()
+    torch.testing.assert_close(classifier.encoder(x)[0], segmenter.encoder(x)[0])
+    assert classifier(x).shape == (1, 1)
+    with pytest.raises(ValueError, match="does not fit"):
+        load_encoder(NarrowClassifier(width=32), segmenter.state_dict())
+    doubled = NarrowClassifier(width=16, growth=2, depth=3)
+    assert doubled.encoder.outputs == 64  # the paper's classifiers may double their channels per level
+
+
+def test_describe_prints_the_size(capsys):
+    assert main(["train", "--describe", "paper"]) == 0
+    said = capsys.readouterr().out
+    assert "2,954,211 trainable, 2,958,819 with BatchNorm" in said and "66.048 G" in said
