@@ -47,7 +47,7 @@ def prepare(task: str, sample: Sample) -> Prepared:
     target = None if outlined is None else extent_of(outlined)
     if task == "glaucoma" and target is None:
         target = _found_by_device(image)
-    if task == "disc_finder" or target is None:  # nothing there: as good a place as any, and the label still counts
+    if task == "disc_finder" or target is None:  # nothing there: as good a place as any, the label still counts
         square = find_field(image).square
     else:
         square = Square.around(target.cx, target.cy, ROI_DIAMETERS[task] * target.diameter)

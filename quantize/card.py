@@ -1,0 +1,96 @@
+"""The model card that travels in the bundle, made from the manifest alone."""
+
+from __future__ import annotations
+
+from device.bundle import Manifest
+
+PATENT = (
+    "The network design (Sharma et al., Sci Rep 12:8508, 2022) is the subject of patent application "
+    "WO2023062764A1; its authors state that commercial use needs a licence."
+)
+LIMITS = (
+    "A research screening aid: neither a diagnosis nor a cleared medical device.",
+    "Few images, few cameras and few populations were seen in training; expect worse figures on others.",
+    "Where a set carries no patient ids, its split is by image or by look-alike group, and figures may flatter.",
+    "The device refuses what it cannot measure (ungradable) rather than to guess.",
+)
+
+
+def model_card(manifest: Manifest) -> str:
+    """MODEL_CARD.md for a manifest whose ``data`` has ``sets`` (name -> terms, citation, images by part)."""
+    m = manifest
+    sets = m.data["sets"]
+    columns = sorted({name for figures in m.metrics.values() for name in figures})
+    sections = [
+        f"# {m.name} {m.version}",
+        f"Int8 {m.kind} network for {', '.join(m.classes)} in {m.modality} images. {m.licence}",
+        "## Intended use",
+        m.intended_use,
+        "## Network",
+        _table(
+            ("item", "value"),
+            [
+                ("input", f"{' x '.join(map(str, m.input.shape))} int8, pixel - 128"),
+                (
+                    "output",
+                    f"{' x '.join(map(str, m.output.shape))} int8 logits, scale {m.output.scale:.6g}, "
+                    f"zero point {m.output.zero_point}",
+                ),
+                ("operators, all int8", ", ".join(f"{name} {count}" for name, count in m.operators.items())),
+                ("recipe", m.recipe.get("name", "")),
+                ("made with", ", ".join(f"{name} {version}" for name, version in m.tools.items())),
+                ("created", m.created),
+            ],
+        ),
+        "## Training data",
+        _table(
+            ("set", "terms", "train / val / test images", "source"),
+            [
+                (name, s["terms"], " / ".join(map(str, s["images"].values())), s["citation"])
+                for name, s in sets.items()
+            ],
+        ),
+        "## Figures, float against int8",
+        _table(
+            ("part", *columns),
+            [
+                (part, *(f"{figures[c]:.4f}" if c in figures else "" for c in columns))
+                for part, figures in m.metrics.items()
+            ],
+        )
+        if m.metrics
+        else "Not measured.",
+    ]
+    if m.operating_points:
+        sections += [
+            "## Operating points",
+            _table(
+                ("name", "quantity", "threshold", "sensitivity", "specificity", "measured on"),
+                [
+                    (
+                        p.name,
+                        p.quantity,
+                        f"{p.threshold:.4f}",
+                        f"{p.sensitivity:.3f}",
+                        f"{p.specificity:.3f}",
+                        p.measured_on,
+                    )
+                    for p in m.operating_points
+                ],
+            ),
+        ]
+    sections += ["## Limits", "\n".join(f"* {line}" for line in LIMITS), "## Patent", PATENT]
+    return "\n\n".join(sections) + "\n"
+
+
+def licence(terms: dict[str, str]) -> str:
+    """What the weights may be used for, from the terms of the sets that they were trained on."""
+    restricted = [name for name, text in terms.items() if "research only" in text or "-NC" in text]
+    if restricted:
+        return f"For research use only: trained on {', '.join(restricted)}, whose terms allow no other."
+    return f"CC BY 4.0: cite {', '.join(terms)}."
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)

@@ -1,0 +1,42 @@
+"""The chain itself: torch -> ONNX -> TensorFlow -> float and int8 TFLite, each stage checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from quantize import convert
+from quantize.calibration import calibrate
+from quantize.export import to_onnx
+from quantize.onnx_to_tf import Graph
+from quantize.parity import Check, compare_chain
+
+Images = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The models of every stage, the int8 model's operators (name -> count) and the parity checks."""
+
+    onnx: bytes
+    float_tflite: bytes
+    int8_tflite: bytes
+    operators: dict[str, int]
+    checks: list[Check]
+
+
+def convert_network(network: torch.nn.Module, size: int, calibration: Images, parity: Images) -> Converted:
+    """Convert a trained network, with ranges from the ``calibration`` images and checks on the ``parity`` images
+    (each N x S x S x 3 ``uint8``). The checks are not enforced here: ``parity.require`` does that, after they
+    were reported. Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
+    exported = to_onnx(network, size)
+    graph = Graph(exported)
+    int8 = convert.to_int8(graph, calibrate(graph, calibration))
+    operators = convert.int8_operators(int8)
+    floating = convert.to_float(graph)
+    serialized = exported.SerializeToString()
+    checks = compare_chain(network, serialized, floating, int8, parity)
+    return Converted(serialized, floating, int8, operators, checks)

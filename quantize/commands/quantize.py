@@ -1,0 +1,187 @@
+"""``tenohira quantize RUN``: a trained run -> full-int8 TFLite, checked at every stage -> a signed bundle."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it greets at length
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the chain is checked on the CPU
+
+import msgspec
+import numpy as np
+from train.evaluation import evaluate_predictor
+
+import device
+from device import bundle
+from device.geometry import Int8Image, to_int8
+from device.pipeline import Model, Pipeline
+from device.runtime import Network
+from device.signing import DEVELOPMENT_KEY, read_private_key
+from quantize import decision, measure, parity
+from quantize.card import licence, model_card
+from quantize.chain import Converted, convert_network
+from train.datasets import SETS, Sample, data_root
+from train.datasets.splits import split_sha256
+from train.predictors import int8_stage, torch_stage
+from train.recipe import Recipe, as_dict
+from train.run import load_run
+
+PARITY_IMAGES = 32
+INTENDED_USE = (
+    "Research on screening with low-cost cameras: an aid that shows its evidence to a trained person. "
+    "Not for diagnosis, not for any decision about a patient without one."
+)
+TOOLS = ("tenohira", "torch", "onnx", "onnxscript", "tensorflow-cpu", "tensorflow", "ai-edge-litert", "numpy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("run", help="run folder, or NAME for runs/NAME")
+    parser.add_argument("--out", type=Path, help="folder for the bundle (default: the run folder)")
+    parser.add_argument(
+        "--key", type=Path, default=DEVELOPMENT_KEY, help="Ed25519 key (default: the development key)"
+    )
+    parser.add_argument("--version", default=device.__version__, help="of the bundle (default: %(default)s)")
+    parser.add_argument("--calibration", type=int, default=128, metavar="N", help="training images (default: 128)")
+    parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, check, measure, report, sign. Returns 0; any failure raises before a bundle is written."""
+    key = read_private_key(args.key)
+    trained = load_run(args.run)
+    recipe, root = trained.recipe, data_root(args.data)
+    parts = {name: measure.part(recipe, root, name) for name in ("train", "val", "test")}
+    pooled = {name: [s for samples in sets.values() for s in samples] for name, sets in parts.items()}
+
+    converted = convert_network(
+        trained.network,
+        recipe.size,
+        measure.inputs(recipe, pooled["train"], args.calibration),
+        measure.inputs(recipe, pooled["val"], PARITY_IMAGES),
+    )
+    (trained.folder / "model.onnx").write_bytes(converted.onnx)
+    (trained.folder / "float.tflite").write_bytes(converted.float_tflite)
+    (trained.folder / "int8.tflite").write_bytes(converted.int8_tflite)
+    report: dict[str, Any] = {
+        "operators": converted.operators,
+        "bytes": len(converted.int8_tflite),
+        "parity": [check.as_dict() for check in converted.checks],
+    }
+    _write_report(trained.folder, report)
+    for check in converted.checks:
+        print(f"{check.stage:45} {check.quantity:45} {check.value:.4g}")
+    parity.require(converted.checks)
+
+    stages = {"float": torch_stage(trained.network), "int8": int8_stage(converted.int8_tflite)}
+    metrics: dict[str, dict[str, float]] = {}
+    measured = {"validation": pooled["val"]} | {f"test {name}": s for name, s in parts["test"].items()}
+    for part, samples in measured.items():
+        for stage, predictor in stages.items():
+            if samples:
+                metrics[f"{part}, {stage}"] = evaluate_predictor(recipe.task, samples, predictor, recipe.size)
+    _write_report(trained.folder, report | {"metrics": metrics})
+    measure.require_no_loss(metrics["validation, float"], metrics["validation, int8"])
+
+    images = {name: {part: len(parts[part][name]) for part in parts} for name in recipe.data.sets}
+    manifest = describe(recipe, converted, args.version, metrics, images)
+    if recipe.task_spec.kind == "classification":
+        manifest = with_decision(manifest, converted, parts["val"])
+    golden = golden_input(recipe.size)
+    path = bundle.write(
+        (args.out or trained.folder) / f"{recipe.name}-{args.version}.tnh",
+        manifest,
+        converted.int8_tflite,
+        model_card(manifest),
+        golden,
+        Network(converted.int8_tflite, reference=True).run(golden),
+        key,
+    )
+    print(f"{path}: {path.stat().st_size / 1024:.0f} kB, {sum(converted.operators.values())} operators, all int8")
+    return 0
+
+
+def describe(
+    recipe: Recipe,
+    converted: Converted,
+    version: str,
+    metrics: dict[str, dict[str, float]],
+    images: dict[str, dict[str, int]],
+) -> bundle.Manifest:
+    """The bundle's manifest, but for the members' hashes. ``images``: set -> part -> how many."""
+    task = recipe.task_spec
+    network = Network(converted.int8_tflite)
+    sets = {
+        name: {
+            "terms": SETS[name].terms,
+            "citation": SETS[name].citation,
+            "split_sha256": split_sha256(name),
+            "images": images[name],
+        }
+        for name in recipe.data.sets
+    }
+    return bundle.Manifest(
+        schema=1,
+        name=recipe.name,
+        version=version,
+        task=task.name,
+        modality=task.modality,
+        kind=task.kind,
+        classes=task.classes,
+        input=network.input,
+        output=network.output,
+        operating_points=(),
+        probability=None,
+        metrics=metrics,
+        data={"sets": sets},
+        recipe=as_dict(recipe),
+        operators=converted.operators,
+        tools=_tools(),
+        licence=licence({name: SETS[name].terms for name in recipe.data.sets}),
+        intended_use=INTENDED_USE,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        members={},
+    )
+
+
+def with_decision(
+    manifest: bundle.Manifest, converted: Converted, validation: dict[str, list[Sample]]
+) -> bundle.Manifest:
+    """A classifier's manifest with its probability's constants and operating points, measured on the validation
+    part by the whole device pipeline (with the shipped disc_finder and disc_cup)."""
+    classifier = Model(Network(converted.int8_tflite), decision.provisional(manifest))
+    models = Pipeline.load(tasks=("disc_finder", "disc_cup")).models | {manifest.task: classifier}
+    evidence = decision.gather(models, validation)
+    constants = decision.fit_probability(evidence)
+    where = f"whole pipeline, int8, validation part of {', '.join(validation)}: {len(evidence.label)} eyes"
+    points = decision.operating_points(
+        decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
+    )
+    for point in points:
+        print(
+            f"operating point {point.name}: {point.threshold:.3f}, sensitivity {point.sensitivity:.3f}, "
+            f"specificity {point.specificity:.3f} ({where}, {evidence.ungradable} ungradable)"
+        )
+    return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
+
+
+def golden_input(size: int) -> Int8Image:
+    """A made-up input, 1 x size x size x 3: grey ramps with a bright disc. No photograph travels in a bundle."""
+    y, x = np.mgrid[:size, :size] / size
+    disc = 90 * (np.hypot(x - 0.5, y - 0.5) < 0.3)
+    return to_int8(np.stack([90 + disc + 60 * x, 40 + disc + 60 * y, 30 + disc], axis=-1).astype(np.uint8)[None])
+
+
+def _tools() -> dict[str, str]:
+    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
+    return {name: installed[name] for name in TOOLS if name in installed}
+
+
+def _write_report(folder: Path, report: dict[str, Any]) -> None:
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -1,0 +1,143 @@
+"""From a classifier's logit to a decision: the probability's constants and the operating points.
+
+Both come from the validation part, and from the whole device pipeline with the int8 networks: disc found, cup
+outlined, region classified, as on the instrument.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_curve
+
+from device.bundle import Manifest, OperatingPoint, Probability
+from device.frame import Frame
+from device.pipeline import Model, Pipeline
+from quantize.errors import CalibrationError
+from train.datasets import Sample
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the pipeline measured on n graded eyes: logit, vertical cup-to-disc ratio, label (0, 1) and a weight.
+    ``ungradable`` counts the photographs that it gave no number for; they are in none of the arrays."""
+
+    logit: Floats
+    vcdr: Floats
+    label: Floats
+    weight: Floats
+    ungradable: int
+
+
+def gather(models: Mapping[str, Model], sets: Mapping[str, Sequence[Sample]]) -> Evidence:
+    """Screen every sample with ``models`` (disc_finder, disc_cup and the classifier, whose manifest must hold the
+    identity as its Probability).
+
+    Weights: within a set both classes count the same, and a set by the root of its size, so that a large set of
+    easy crops does not decide alone. Raises CalibrationError where a class is missing.
+    """
+    pipeline = Pipeline(models)
+    rows: list[tuple[float, float, float, float]] = []
+    ungradable = 0
+    for samples in sets.values():
+        found = []
+        for sample in samples:
+            exam = pipeline.screen(Frame(sample.image()))
+            if exam.glaucoma_probability is None or exam.vcdr is None:
+                ungradable += 1
+                continue
+            p = exam.glaucoma_probability
+            found.append((math.log(p / (1 - p)), exam.vcdr, float(sample.labels["glaucoma"])))
+        for row in found:
+            same = sum(other[2] == row[2] for other in found)
+            rows.append((*row, math.sqrt(len(found)) / same))
+    logit, vcdr, label, weight = np.array(rows, np.float64).reshape(-1, 4).T
+    if set(label) != {0.0, 1.0}:
+        raise CalibrationError(
+            "no operating point can be measured: the validation part needs gradable images of both classes"
+        )
+    return Evidence(logit, vcdr, label, weight, ungradable)
+
+
+def provisional(manifest: Manifest) -> Manifest:
+    """The manifest with the identity and a placeholder: what ``gather`` screens with, never written."""
+    point = OperatingPoint("placeholder", "glaucoma_probability", 0.5, math.nan, math.nan, "nothing")
+    return msgspec.structs.replace(manifest, probability=Probability(), operating_points=(point,))
+
+
+def fit_probability(evidence: Evidence) -> Probability:
+    """Logistic regression of the label on logit and vCDR: a temperature and bias for the logit (Platt), and the
+    weight of the cup-to-disc ratio. Probabilities are for equal prevalence. A coefficient below 0 is set to 0:
+    a larger cup never speaks against glaucoma."""
+    kept = ["logit", "vcdr"]
+    while True:
+        columns = np.stack([getattr(evidence, name) for name in kept], axis=-1)
+        spread = columns.std(axis=0) + 1e-9
+        fit = LogisticRegression(C=1.0).fit(columns / spread, evidence.label, sample_weight=evidence.weight * 10)
+        coefficients = dict(zip(kept, fit.coef_[0] / spread))
+        if coefficients.get("vcdr", 0.0) >= 0:
+            return Probability(
+                logit_scale=float(coefficients["logit"]),
+                logit_bias=float(fit.intercept_[0]),
+                vcdr_weight=float(coefficients.get("vcdr", 0.0)),
+            )
+        kept = ["logit"]
+
+
+def probabilities(evidence: Evidence, p: Probability) -> Floats:
+    """The device's formula."""
+    z = p.logit_scale * evidence.logit + p.vcdr_weight * evidence.vcdr + p.logit_bias
+    result: Floats = 1 / (1 + np.exp(-z))
+    return result
+
+
+def operating_points(
+    probability: Floats, label: Floats, measured_on: str, weight: Floats | None = None
+) -> tuple[OperatingPoint, ...]:
+    """Two thresholds on a probability (refer at or above it): ``balanced``, of the largest Youden index (with
+    weights), and ``specificity_95``, the most sensitive one with a specificity of at least 95 %.
+
+    The sensitivities and specificities that are stated are plain shares of images. Raises CalibrationError where a
+    class is missing.
+    """
+    if set(np.unique(label)) != {0.0, 1.0}:
+        raise CalibrationError(
+            f"no operating point can be measured on {measured_on}: it needs images with and without the finding"
+        )
+    false_positive, true_positive, thresholds = roc_curve(
+        label, probability, drop_intermediate=False, sample_weight=weight
+    )
+    thresholds[0] = np.nextafter(probability.max(), 2)  # refers nothing; scikit-learn says infinity
+    plain = [(probability[label == 1] >= t).mean() for t in thresholds]
+    specificity = [(probability[label == 0] < t).mean() for t in thresholds]
+    chosen = {
+        "balanced": int(np.argmax(true_positive - false_positive)),
+        "specificity_95": int(np.argmax(np.where(np.array(specificity) >= 0.95, plain, -1))),
+    }
+    return tuple(
+        OperatingPoint(
+            name,
+            "glaucoma_probability",
+            _between(probability, thresholds[i]),
+            float(plain[i]),
+            float(specificity[i]),
+            measured_on,
+        )
+        for name, i in chosen.items()
+    )
+
+
+def _between(probability: Floats, threshold: float) -> float:
+    """Half way to the next lower score, so that rounding cannot move a measured image across the threshold."""
+    lower = probability[probability < threshold]
+    if not len(lower) or threshold > probability.max():
+        return float(threshold)
+    return float((threshold + lower.max()) / 2)

@@ -1,0 +1,50 @@
+"""The inputs for calibration and parity, and the gate that int8 must pass.
+
+Calibration inputs come from the training part, parity and operating points from the validation part, and the
+figures of the model card from the test part: no image serves two of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from quantize.errors import CalibrationError, ParityError
+from train.datasets import Sample, load_split
+from train.inputs import device_inputs
+from train.recipe import Recipe
+
+MAX_DROP = {"dice": 0.005, "auc": 0.01}  # what int8 may cost on the validation part, by the metric's name
+
+Images = npt.NDArray[np.uint8]
+
+
+def part(recipe: Recipe, root: Path, split: str) -> dict[str, list[Sample]]:
+    """The samples of a part (train, val, test) by set, for every set that the recipe trains on."""
+    return {name: load_split(root, name, split) for name in recipe.data.sets}
+
+
+def inputs(recipe: Recipe, samples: Sequence[Sample], count: int) -> Images:
+    """Device inputs (n x S x S x 3) of at most ``count`` samples, evenly spread. Raises CalibrationError where
+    there is none."""
+    if count < 1 or not samples:
+        raise CalibrationError(
+            "the calibration set is missing: there is no image; give the recipe's data (--data)"
+        )
+    chosen = np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int))
+    return np.stack([device_inputs(recipe.task, samples[i], recipe.size)[0] for i in chosen])
+
+
+def require_no_loss(floating: Mapping[str, float], int8: Mapping[str, float]) -> None:
+    """The clinical gate: raise ParityError where int8 loses more Dice or AUC than MAX_DROP allows."""
+    for name, value in floating.items():
+        limit = next((drop for key, drop in MAX_DROP.items() if key in name.split("_")), None)
+        if limit is not None and not value - int8[name] <= limit:
+            raise ParityError(
+                f"clinical gate failed on the validation part: {name} falls from {value:.4f} (float) to "
+                f"{int8[name]:.4f} (int8), allowed {limit}; no bundle is written. Try more calibration inputs "
+                "(--calibration), or train again with quantization in mind"
+            )

@@ -1,0 +1,192 @@
+"""Evaluation on a fixed part: one ``Case`` an image, then figures over cases.
+
+Two ways. *Network*: the region of interest comes from the reference outline, as in training; any stage of the
+chain (torch, ONNX, float, int8) can be measured so. *Device*: the whole pipeline screens the photograph, as a user
+has it. What it refuses is counted and has a Dice of 0: nothing is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from device import measurement, segmentation
+from device.frame import Frame
+from device.geometry import Square, UInt8Image, crop, resize
+from device.pipeline import Examination, Pipeline
+from device.segmentation import Region
+from device.tasks import TASKS
+from train import metrics
+from train.datasets import Sample
+from train.inputs import prepare
+from train.predictors import Logits, Predictor
+
+BOUNDARY_TOLERANCE = 0.02  # of the reference structure's diameter, and at least one pixel
+
+
+@dataclass(frozen=True)
+class Case:
+    """What was measured on one image. ``values`` by figure (dice_disc, vcdr, vcdr_reference, logit, label ...);
+    ``refused`` says why the pipeline gave no answer, and is empty where it did."""
+
+    set: str
+    id: str
+    stratum: str = ""
+    values: dict[str, float] = field(default_factory=dict)
+    refused: str = ""
+
+
+def network_cases(task: str, samples: Sequence[Sample], predictor: Predictor, size: int) -> list[Case]:
+    """Cases of a network alone, in regions of interest from the reference outlines."""
+    cases = []
+    for sample in samples:
+        p = prepare(task, sample)
+        logits = predictor(resize(crop(p.image, p.square), size))
+        if TASKS[task].kind == "classification":
+            values = {"score": float(logits[0]), "label": float(sample.labels[task])}
+        else:
+            names = TASKS[task].classes
+            outlines = _outlines(logits, p.square, p.image.shape[:2], nested=task == "disc_cup")
+            values = _compare(dict(zip(names, outlines)), p.masks, p.image.shape[:2])
+        cases.append(Case(sample.set, sample.id, sample.stratum, values))
+    return cases
+
+
+def device_cases(pipeline: Pipeline, task: str, samples: Sequence[Sample]) -> list[Case]:
+    """Cases of the whole device pipeline: ``task`` is glaucoma (disc, cup, verdict) or faz.
+
+    Outlines of an ungradable examination do not count: the device does not vouch for them.
+    """
+    cases = []
+    for sample in samples:
+        pixels = sample.image()
+        frame = Frame(pixels)
+        exam = pipeline.measure_faz(frame) if task == "faz" else pipeline.screen(frame)
+        refused = "; ".join(exam.reasons) if exam.outcome == "ungradable" else ""
+        masks = {} if refused else dict(exam.masks)
+        reference = {name: m for name, m in sample.masks().items() if name in ("disc", "cup", "faz")}
+        values = _compare(masks, reference, pixels.shape[:2])
+        values |= _verdict(exam, sample) if task == "glaucoma" else {}
+        cases.append(Case(sample.set, sample.id, sample.stratum, values, refused))
+    return cases
+
+
+def evaluate_predictor(
+    task: str, samples: Sequence[Sample], predictor: Predictor, size: int
+) -> dict[str, float]:
+    """Headline figures of a network over samples: those of the model card."""
+    return headline(network_cases(task, samples, predictor, size))
+
+
+def headline(cases: Sequence[Case]) -> dict[str, float]:
+    """Mean Dice by structure, vCDR mean absolute error, AUC and the like, with the number of images."""
+    figures: dict[str, float] = {"images": float(len(cases))}
+    for name in ("disc", "cup", "faz"):
+        if len(values := column(cases, f"dice_{name}")):
+            figures[f"dice_{name}"] = float(values.mean())
+    for name in ("vcdr", "area"):
+        measured, reference = pairs(cases, name)
+        if len(measured):
+            error = np.abs(measured - reference)
+            figures[f"{name}_mae"] = float(error.mean())
+    label, score = (np.array(v) for v in scored(cases))
+    if len(label):
+        figures["auc"] = metrics.auc(label, score)
+        figures["sensitivity_at_95_specificity"] = metrics.sensitivity_at(label, score, 0.95)
+    return figures
+
+
+def column(cases: Sequence[Case], name: str) -> metrics.Floats:
+    """One figure of every case that has it."""
+    return np.array([c.values[name] for c in cases if name in c.values], np.float64)
+
+
+def pairs(cases: Sequence[Case], name: str) -> tuple[metrics.Floats, metrics.Floats]:
+    """Measured and reference values of a quantity, of the cases that have both."""
+    both = [
+        (c.values[name], c.values[f"{name}_reference"])
+        for c in cases
+        if not math.isnan(c.values.get(name, math.nan)) and f"{name}_reference" in c.values
+    ]
+    measured, reference = np.array(both, np.float64).reshape(-1, 2).T
+    return measured, reference
+
+
+def scored(cases: Sequence[Case]) -> tuple[metrics.Floats, metrics.Floats]:
+    """Labels and scores of the graded cases that have a label."""
+    both = [(c.values["label"], c.values["score"]) for c in cases if "label" in c.values and "score" in c.values]
+    label, score = np.array(both, np.float64).reshape(-1, 2).T
+    return label, score
+
+
+def _outlines(logits: Logits, square: Square, shape: tuple[int, int], nested: bool) -> list[Region]:
+    """Float logits (h x w x classes) over ``square`` to clean outlines, as ``device.segmentation`` makes them."""
+    fine = cv2.resize(logits, (square.side, square.side), interpolation=cv2.INTER_LINEAR)
+    inside = (fine.reshape(square.side, square.side, -1) > 0).astype(np.uint8) * np.uint8(255)
+    x0, y0 = max(square.x, 0), max(square.y, 0)
+    x1, y1 = min(square.x + square.side, shape[1]), min(square.y + square.side, shape[0])
+    window = inside[y0 - square.y : y1 - square.y, x0 - square.x : x1 - square.x]
+    found = [Region(np.ascontiguousarray(window[..., c]), x0, y0) for c in range(window.shape[-1])]
+    whole = segmentation.clean(found[0])
+    if not nested:
+        return [whole, *map(segmentation.clean, found[1:])]
+    return [whole, segmentation.clean(segmentation.clip(found[1], whole))]
+
+
+def _compare(
+    found: dict[str, Region], reference: dict[str, UInt8Image], shape: tuple[int, int]
+) -> dict[str, float]:
+    """Overlap and boundary figures of each structure that has a reference, and of the ratios between them."""
+    values: dict[str, float] = {}
+    for name, truth in reference.items():
+        empty = Region(np.zeros(shape, np.uint8), 0, 0)
+        a, b = _same_window(found.get(name, empty).in_image(shape) > 0, truth > 0)
+        distances = metrics.boundary_distances(a, b)
+        ys, xs = np.nonzero(b.any(1))[0], np.nonzero(b.any(0))[0]
+        diameter = max(np.ptp(ys), np.ptp(xs)) + 1 if len(ys) else 0
+        values |= {
+            f"dice_{name}": metrics.dice(a, b),
+            f"iou_{name}": metrics.iou(a, b),
+            f"hd95_{name}": metrics.hausdorff95(distances),
+            f"bf1_{name}": metrics.boundary_f1(distances, max(1.0, BOUNDARY_TOLERANCE * diameter)),
+        }
+    whole = {name: Region((m > 0).astype(np.uint8) * np.uint8(255), 0, 0) for name, m in reference.items()}
+    if "cup" in whole and whole["disc"].area and whole["cup"].area:
+        values["vcdr_reference"] = measurement.measure_disc(whole["disc"], whole["cup"]).vcdr
+        values["vcdr"] = math.nan
+        if "disc" in found and "cup" in found and found["disc"].area and found["cup"].area:
+            values["vcdr"] = measurement.measure_disc(found["disc"], found["cup"]).vcdr
+    if "faz" in whole and whole["faz"].area:
+        for name, regions in (("", found), ("_reference", whole)):
+            if "faz" in regions and regions["faz"].area:
+                faz = measurement.measure_faz(regions["faz"], None)
+                values |= {f"area{name}": faz.area, f"perimeter{name}": faz.perimeter}
+            else:
+                values |= {f"area{name}": math.nan, f"perimeter{name}": math.nan}
+    return values
+
+
+def _verdict(exam: Examination, sample: Sample) -> dict[str, float]:
+    values: dict[str, float] = {}
+    if "glaucoma" in sample.labels:
+        values["label"] = float(sample.labels["glaucoma"])
+    if exam.glaucoma_probability is not None and exam.vcdr is not None:
+        values |= {
+            "score": exam.glaucoma_probability,
+            "refer": float(exam.outcome == "refer"),
+            "vcdr_device": exam.vcdr,
+        }
+    return values
+
+
+def _same_window(a: metrics.Mask, b: metrics.Mask) -> tuple[metrics.Mask, metrics.Mask]:
+    """Both masks cut to what holds either, with a margin: distances over the whole photograph would take long."""
+    ys, xs = np.nonzero((a | b).any(1))[0], np.nonzero((a | b).any(0))[0]
+    if not len(ys):
+        return a[:1, :1], b[:1, :1]
+    rows, columns = slice(max(ys[0] - 2, 0), ys[-1] + 3), slice(max(xs[0] - 2, 0), xs[-1] + 3)
+    return a[rows, columns], b[rows, columns]

@@ -1,0 +1,125 @@
+"""Tables of an evaluation, as Markdown and CSV: a row a system and set."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from train import metrics
+from train.evaluation import Case, column, pairs, scored
+
+Row = dict[str, str]
+STRUCTURES = {"disc": "optic disc", "cup": "optic cup", "faz": "FAZ"}
+QUANTITIES = {"vcdr": "vertical cup-to-disc ratio", "area": "FAZ area, px", "perimeter": "FAZ perimeter, px"}
+
+
+def overlap_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
+    """Dice, IoU, 95 % Hausdorff distance and boundary F1 of each structure; what was refused has a Dice of 0."""
+    rows = []
+    for structure, words in STRUCTURES.items():
+        dice = column(cases, f"dice_{structure}")
+        if not len(dice):
+            continue
+        distance = column(cases, f"hd95_{structure}")
+        rows.append(
+            {
+                "system": system,
+                "set": name,
+                "structure": words,
+                "images": str(len(dice)),
+                "refused": str(sum(bool(c.refused) for c in cases if f"dice_{structure}" in c.values)),
+                "Dice (mean ± SD)": f"{dice.mean():.4f} ± {dice.std():.4f}",
+                "95 % CI": _between(metrics.interval(np.mean, dice)),
+                "IoU": f"{column(cases, f'iou_{structure}').mean():.4f}",
+                "HD95, px (median)": "" if np.isnan(distance).all() else f"{np.nanmedian(distance):.1f}",
+                "boundary F1": f"{column(cases, f'bf1_{structure}').mean():.3f}",
+            }
+        )
+    return rows
+
+
+def agreement_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
+    """Error, Bland-Altman bias with limits, and Pearson's r of each measured quantity."""
+    rows = []
+    for quantity, words in QUANTITIES.items():
+        measured, reference = pairs(cases, quantity)
+        if not len(measured):
+            continue
+        error = np.abs(measured - reference)
+        bias, low, high = metrics.bland_altman(measured, reference)
+        digits = 4 if quantity == "vcdr" else 0
+        rows.append(
+            {
+                "system": system,
+                "set": name,
+                "quantity": words,
+                "images": str(len(measured)),
+                "not measured": str(sum(math.isnan(c.values.get(quantity, 0.0)) for c in cases)),
+                "mean absolute error": f"{error.mean():.{digits}f}",
+                "95 % CI": _between(metrics.interval(np.mean, error), digits),
+                "bias [95 % limits]": f"{bias:.{digits}f} {_between((low, high), digits)}",
+                "Pearson r": f"{metrics.pearson(measured, reference):.4f}",
+            }
+        )
+    return rows
+
+
+def decision_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
+    """AUC, sensitivity at 95 % specificity, and what the operating point does, of the cases that were graded."""
+    label, score = scored(cases)
+    if len(set(label)) != 2:
+        return []
+    row = {
+        "system": system,
+        "set": name,
+        "images": str(sum("label" in c.values for c in cases)),
+        "with glaucoma": str(sum(c.values.get("label") == 1 for c in cases)),
+        "refused": str(sum(bool(c.refused) for c in cases)),
+        "AUC": f"{metrics.auc(label, score):.4f}",
+        "95 % CI": _between(metrics.interval(metrics.auc, label, score, strata=label)),
+        "sensitivity at 95 % specificity": f"{metrics.sensitivity_at(label, score, 0.95):.3f}",
+    }
+    graded = [c.values for c in cases if "refer" in c.values and "label" in c.values]
+    if graded:
+        refer = np.array([v["refer"] for v in graded])
+        row |= {
+            "at the operating point: sensitivity / specificity": (
+                f"{refer[label == 1].mean():.3f} / {1 - refer[label == 0].mean():.3f}"
+            ),
+            "AUC of the vCDR alone": f"{metrics.auc(label, np.array([v['vcdr_device'] for v in graded])):.4f}",
+        }
+    return [row]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table; the columns are those of the first row that has most."""
+    columns = list(max(rows, key=len))
+    lines = [columns, ["---"] * len(columns), *([row.get(c, "") for c in columns] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """The same as CSV."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(max(rows, key=len)), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_cases(path: Path, cases: Sequence[tuple[str, Case]]) -> None:
+    """Every case of every system, so that any figure can be computed again."""
+    names = sorted({name for _, c in cases for name in c.values})
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["system", "set", "id", *names, "refused"])
+        for system, c in cases:
+            cells = (f"{c.values[n]:.6g}" if n in c.values else "" for n in names)
+            writer.writerow([system, c.set, c.id, *cells, c.refused])
+
+
+def _between(pair: tuple[float, float], digits: int = 4) -> str:
+    return f"[{pair[0]:.{digits}f}, {pair[1]:.{digits}f}]"
