@@ -107,7 +107,8 @@ def _rgb(image: Image.Image) -> UInt8Image:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, rgba)
-    pixels: UInt8Image = np.ascontiguousarray(np.asarray(image.convert("RGB")))
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # converting would copy
+    pixels: UInt8Image = np.ascontiguousarray(np.asarray(rgb))
     return pixels
 
 

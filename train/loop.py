@@ -28,7 +28,7 @@ from train.augment import example
 from train.datasets import load_split
 from train.errors import DataError, RunError
 from train.inputs import Prepared, prepare
-from train.losses import classification_loss, enlarge, segmentation_loss
+from train.losses import UNKNOWN, classification_loss, enlarge, segmentation_loss
 from train.networks import build
 from train.recipe import Recipe
 
@@ -52,7 +52,11 @@ class Examples(Dataset):
         image = torch.from_numpy(x).permute(2, 0, 1)
         if self.recipe.task_spec.kind == "classification":
             return image, torch.tensor(float(p.sample.labels[self.recipe.task]))
-        return image, torch.from_numpy(y).permute(2, 0, 1)
+        target = torch.from_numpy(y).permute(2, 0, 1).to(torch.int16)
+        for c, name in enumerate(self.recipe.task_spec.classes):
+            if name not in p.masks:  # nobody outlined it here: the loss leaves it out
+                target[c] = UNKNOWN
+        return image, target
 
 
 @dataclass
@@ -144,7 +148,8 @@ def train(
 
 
 def validate(recipe: Recipe, network: nn.Module, data: Examples, machine: Machine) -> dict[str, float]:
-    """Validation figures of a network: ``score`` (mean Dice, or AUC) and its parts, at the input's resolution."""
+    """Validation figures of a network: ``score`` (mean Dice, or AUC) and its parts, at the input's resolution.
+    Validation sets of a segmentation have every class outlined."""
     network.eval()
     logits, targets = [], []
     with torch.inference_mode():
@@ -239,7 +244,8 @@ def _one_epoch(recipe, network, averaged, optimizer, data: Examples, epoch, mach
         if recipe.task_spec.kind == "classification":
             loss = classification_loss(logits, y.to(machine.device), recipe.training)
         else:
-            y = y.to(machine.device).float() / 255
+            y = y.to(machine.device).float()
+            y = torch.where(y < 0, UNKNOWN, y / 255)
             if y.shape[1] == 1:  # more outputs than classes (the paper's three): each learns the same mask
                 y = y.expand(-1, logits.shape[1], -1, -1)
             loss = segmentation_loss(logits, y, recipe.training)

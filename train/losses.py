@@ -8,19 +8,23 @@ from torch.nn import functional as F
 
 from train.recipe import TrainingSpec
 
-_DICE = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0)  # soft targets; mean over examples and classes
+UNKNOWN = -1  # target of a class that nobody outlined in this image
+_DICE = DiceLoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0, reduction="none")  # soft targets
 
 
 def segmentation_loss(logits: Tensor, target: Tensor, spec: TrainingSpec) -> Tensor:
     """Soft Dice and binary cross-entropy. ``logits`` B x K x h x w are enlarged to ``target`` B x K x S x S
-    (0..1) bilinearly, which is also what the device does with them."""
+    (0..1, or UNKNOWN) bilinearly, which is also what the device does with them; mean over what is known."""
     logits = enlarge(logits, target.shape[2])
-    loss = logits.new_zeros(())
+    known = target[:, :, 0, 0] >= 0  # B x K
+    target = target.clamp(min=0)
+    loss = logits.new_zeros(known.shape)
     if spec.ce_weight:
-        loss = loss + spec.ce_weight * F.binary_cross_entropy_with_logits(logits, target)
+        entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        loss = loss + spec.ce_weight * entropy.mean((2, 3))
     if spec.dice_weight:
-        loss = loss + spec.dice_weight * _DICE(logits, target)
-    return loss
+        loss = loss + spec.dice_weight * _DICE(logits, target).flatten(1)
+    return (loss * known).sum() / known.sum().clamp(min=1)
 
 
 def classification_loss(logits: Tensor, label: Tensor, spec: TrainingSpec) -> Tensor:
