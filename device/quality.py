@@ -2,8 +2,9 @@
 
 A handful of classical measures, each taken on the field of view at one fixed working size, so that the grade
 does not depend on the picture's size. Each measure has four landmarks (worst, reject, good, best), found on
-photographs of many cameras; the worst measure decides grade, cause and tip. Rejection is meant for
-photographs that nobody would read: a doubtful one is ``usable``, and says why.
+photographs of many cameras; the worst measure decides the grade, and the first that is as
+bad gives cause and tip. Rejection is meant for photographs that nobody would read: a doubtful one is
+``usable``, and says why.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from device.field import Field
+from device.field import Field, blocks
 from device.geometry import Square, UInt8Image, crop, resize
 
 WORKING_SIZE = 320  # pixels of the field's side; enough to see a vessel, little enough for a preview stream
@@ -46,16 +47,16 @@ LANDMARKS = {
     "burnt": (0.9, 0.5, 0.12, 0.0),  # share of the field with nothing left in green or luminance
     "reddish": (0.2, 0.5, 0.6, 1.0),  # share in which red >= green >= blue, as blood and pigment make it
     "colour": (0.0, 0.015, 0.03, 0.3),  # mean saturation
-    "grain": (30, 14, 2.5, 0.5),  # median difference from the neighbours, in grey levels
-    "texture": (0.3, 0.11, 0.09, 0.0),  # share of harsh contrast: print, foliage, speckle
-    "structure": (0.0, 0.012, 0.018, 0.15),  # contrast of the strongest details
+    "grain": (60, 40, 2.5, 0.5),  # median difference from the neighbours, in grey levels
+    "print": (3.0, 0.55, 0.45, 0.0),  # share of harsh contrast, times grain: print, speckle, static
+    "structure": (0.0, 0.007, 0.012, 0.15),  # contrast of the strongest details
     "extent": (0.1, 0.4, 0.75, 1.0),  # side of the field by the shorter side of the picture
     "shade": (0.95, 0.68, 0.35, 0.0),  # share of the field that is dark beside its brightest parts
     "roundness": (0.1, 0.3, 0.6, 1.0),  # shorter by longer side of what is lit
     "balance": (0.4, 0.25, 0.16, 0.0),  # distance of the light's centre from the field's, in sides
     "white": (1.0, 1.0, 0.02, 0.0),  # share of colourless highlights in a full field
-    "edge width": (18, 8.5, 5.5, 2.0),  # of the strongest edges, in working pixels
-    "edge width of a crop": (28, 14, 9, 3.0),  # vessels and disc are larger there
+    "edge width": (18, 8.5, 5.0, 2.0),  # of the strongest edges, in working pixels
+    "edge width of a crop": (28, 12, 7, 3.0),  # vessels and disc are larger there
 }
 UNEVEN_EDGES = 1.4  # widest by narrowest direction, from which a lack of sharpness is called motion
 CROP = 0.04  # share of the field's square that is lit outside of its inscribed circle: a crop is no circle
@@ -74,13 +75,17 @@ class Quality:
 
 def assess(pixels: UInt8Image, field: Field) -> Quality:
     """Grade an RGB H x W x 3 photograph of which ``field`` (``device.field.find_field``) is the field of view."""
-    scored = (
-        (float(np.interp(*_ascending(value, LANDMARKS[measure]))), cause)
+    scores = [
+        (cause, float(np.interp(*_ascending(value, LANDMARKS[measure]))))
         for cause, measure, value in _measures(pixels, field)
-    )
-    score, cause = min(scored, key=lambda pair: pair[0])  # of equals the first: exposure before what it ruins
-    grade = "reject" if score <= 1 / 3 else "usable" if score < 2 / 3 else "good"
-    return Quality(grade, score, *("", "") if grade == "good" else (cause, TIPS[cause]))
+    ]
+    score = min(s for _, s in scores)
+    if score >= 2 / 3:
+        return Quality("good", score, "", "")
+    grade, limit = ("reject", 1 / 3) if score <= 1 / 3 else ("usable", 2 / 3)
+    # What comes first ruins what comes later: a burnt-out picture has neither colour nor edges.
+    cause = next(c for c, s in scores if s <= limit)
+    return Quality(grade, score, cause, TIPS[cause])
 
 
 def _ascending(
@@ -94,7 +99,7 @@ def _ascending(
 def _measures(pixels: UInt8Image, field: Field) -> Iterator[tuple[str, str, float]]:
     """(cause, measure, value) of everything that is measured on a photograph."""
     square, side = field.square, min(pixels.shape[:2])
-    image = resize(crop(pixels, square), WORKING_SIZE)
+    image = resize(blocks(crop(pixels, square), WORKING_SIZE)[0], WORKING_SIZE)
     lit = _lit(pixels.shape[:2], field)
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
@@ -103,8 +108,8 @@ def _measures(pixels: UInt8Image, field: Field) -> Iterator[tuple[str, str, floa
         yield UNDER, "brightness", 0.0
         return
     retina, bright = image[::2, ::2][some].astype(np.int16), light[::2, ::2][some]
-    red, green, blue = retina.T
-    most, least = retina.max(axis=1), retina.min(axis=1)
+    red, green, blue = np.ascontiguousarray(retina.T)
+    most, least = (f(f(red, green), blue) for f in (np.maximum, np.minimum))
     yield UNDER, "brightness", float(np.percentile(bright, 75))
     yield OVER, "glare", float(np.median(bright))
     yield OVER, "burnt", max(float((bright > 235).mean()), float((green >= 248).mean()))
@@ -132,12 +137,14 @@ def _measures(pixels: UInt8Image, field: Field) -> Iterator[tuple[str, str, floa
     fine = cv2.GaussianBlur(green_plane, (0, 0), FINE)
     coarse = cv2.GaussianBlur(green_plane, (0, 0), COARSE)
     detail = (np.abs(green_plane - coarse) / (coarse + 10))[inner]
-    yield UNDER, "grain", float(np.median(np.abs(green_plane - fine)[inner]))
-    yield NO_FUNDUS, "texture", float((detail > 0.2).mean())
+    grain = float(np.median(np.abs(green_plane - fine)[inner]))
+    yield UNDER, "grain", grain
+    yield NO_FUNDUS, "print", float((detail > 0.2).mean()) * grain
     yield NO_FUNDUS, "structure", float(np.percentile(detail, 99))
-    width, unevenness = _edges(fine, coarse, inner)
-    blurred = MOTION if unevenness > UNEVEN_EDGES else DEFOCUS
-    yield blurred, "edge width of a crop" if is_crop else "edge width", width
+    width, narrow, wide = _edges(fine, coarse, inner)
+    moved = wide > UNEVEN_EDGES * narrow
+    measure = "edge width of a crop" if is_crop else "edge width"
+    yield (MOTION, measure, wide) if moved else (DEFOCUS, measure, width)
 
 
 def _lit(shape: tuple[int, int], field: Field) -> npt.NDArray[np.bool_]:
@@ -146,13 +153,15 @@ def _lit(shape: tuple[int, int], field: Field) -> npt.NDArray[np.bool_]:
         mask, scale = np.full(tuple(n // 4 + 1 for n in shape), 255, np.uint8), 0.25
     else:
         mask, scale = field.mask, field.mask.shape[1] / shape[1]
-    of_mask = Square(*(round(n * scale) for n in (field.square.x, field.square.y)), round(field.square.side * scale))
-    return resize(crop(mask, of_mask), WORKING_SIZE) > 127
+    x, y, side = (round(n * scale) for n in (field.square.x, field.square.y, field.square.side))
+    lit: npt.NDArray[np.bool_] = resize(crop(mask, Square(x, y, max(side, 1))), WORKING_SIZE) > 127
+    return lit
 
 
 def _inscribed() -> npt.NDArray[np.bool_]:
     circle = np.zeros((WORKING_SIZE, WORKING_SIZE), np.uint8)
-    return cv2.circle(circle, (WORKING_SIZE // 2, WORKING_SIZE // 2), WORKING_SIZE // 2, 1, -1) > 0
+    cv2.circle(circle, (WORKING_SIZE // 2, WORKING_SIZE // 2), WORKING_SIZE // 2, 1, -1)
+    return circle > 0
 
 
 def _inner(lit: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -165,8 +174,8 @@ def _inner(lit: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 
 def _edges(
     fine: npt.NDArray[np.float32], coarse: npt.NDArray[np.float32], inner: npt.NDArray[np.bool_]
-) -> tuple[float, float]:
-    """Width of the strongest edges in working pixels, and the ratio of widths across directions.
+) -> tuple[float, float, float]:
+    """Width of the strongest edges in working pixels: on the whole, and of the narrowest and widest direction.
 
     An edge of width b, blurred by s, has a slope in proportion to 1 / sqrt(s^2 + b^2): comparing the slopes at
     two scales gives b, whatever the contrast. Slopes are compared as tensors, where grain averages out.
@@ -178,12 +187,12 @@ def _edges(
     strength = across[0] * across[1] + down[0] * down[1]  # neither grain nor soft glare has both
     strong = strength >= np.percentile(strength, 97)
     slopes = np.stack([across[:, strong], down[:, strong]], axis=1).astype(np.float64)  # scale, axis, pixel
-    both, self_ = slopes[0] @ slopes[1].T, slopes[1] @ slopes[1].T
+    both, self_ = slopes[0] @ slopes[1].T, slopes[1] @ slopes[1].T  # 2 x 2, by axis
     if np.linalg.det(self_) <= 1e-9 * np.trace(self_) ** 2:  # no edges, or all in one direction
-        return _width(float(np.trace(both) / max(np.trace(self_), 1e-9))), 1.0
+        return (_width(float(np.trace(both) / max(np.trace(self_), 1e-9))),) * 3
     ratios = np.linalg.eigvals(np.linalg.solve(self_, (both + both.T) / 2)).real
-    narrow, wide = _width(float(ratios.max())), _width(float(ratios.min()))
-    return _width(float(np.trace(both) / np.trace(self_))), wide / max(narrow, 0.5)
+    overall = float(np.trace(both) / np.trace(self_))
+    return _width(overall), _width(float(ratios.max())), _width(float(ratios.min()))
 
 
 def _width(ratio: float) -> float:
