@@ -106,7 +106,7 @@ def test_gates_lie_between_a_half_and_one():
     x = torch.rand(4, 16, 8, 8) + 0.1
     ratio = gate(x) / x
     ratio = ratio.detach()
-    assert 0.5 <= float(ratio.min()) and float(ratio.max()) <= 1.0
+    assert float(ratio.min()) >= 0.5 and float(ratio.max()) <= 1.0
     assert float(ratio.std()) > 0.05
 
 

@@ -1,0 +1,38 @@
+"""What one screening costs in memory: the device shares 512 MB with everything else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import cv2
+import pytest
+
+from tests.device.eye import paint
+
+BUDGET_MB = 200
+CHILD = """
+import json, resource, sys
+from device.cli import main
+code = main(sys.argv[1:])
+print(json.dumps([code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_screening_a_photograph_of_1024_pixels_stays_in_its_budget(tmp_path):
+    picture = paint(1024, (640, 500), (150, 165), (80, 85))
+    cv2.imwrite(str(tmp_path / "eye.jpg"), cv2.GaussianBlur(picture, (0, 0), 2)[..., ::-1])
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, "screen", str(tmp_path / "eye.jpg"), "--out", str(out), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    code, peak = json.loads(done.stdout.splitlines()[-1])
+    row = json.loads((out / "results.jsonl").read_text())
+    assert code == 0 and row["outcome"] in ("refer", "no_referral", "ungradable")
+    assert "disc_finder" in row["timings_ms"], row["reasons"]  # the networks did run
+    assert peak <= BUDGET_MB
