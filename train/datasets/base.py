@@ -105,6 +105,8 @@ def same_eye_groups(set_name: str) -> dict[str, str]:
 def data_root(given: str | os.PathLike[str] | None = None) -> Path:
     """The data root: the argument, or the variable TENOHIRA_DATA, or shared/data beside the checkout."""
     beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    if given and not Path(given).is_dir():  # a mistyped root must not become another one
+        raise DataError(f"{given} is no folder; give the data root, the folder that holds the data sets")
     for root in (given, os.environ.get("TENOHIRA_DATA"), beside):
         if root and Path(root).is_dir():
             return Path(root)
