@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.ma  # np.percentile would import it in the middle of the first photograph
 
 from device.geometry import Square, UInt8Image
 

@@ -19,6 +19,8 @@ from device.errors import UnreadableImageError
 from device.frame import Frame
 from device.geometry import UInt8Image
 
+Image.preinit()  # at start-up, not in the middle of the first photograph
+
 SMALLEST_SIDE = 128  # pixels; a disc is a dozen pixels wide then
 MOST_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # and DICOM

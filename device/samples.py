@@ -25,6 +25,7 @@ PATIENCE = 120.0  # seconds for pip
 
 WAY_OUT = "check that pip reaches a package registry, or use the simulated camera: tenohira samples --simulated 6"
 
+ATTRIBUTION_FILE = "ATTRIBUTION.txt"  # lies beside the photographs and is none: screening passes over it
 ATTRIBUTION = f"""\
 These photographs were taken unchanged from {FOLDER} of the source distribution {PACKAGE} {VERSION}
 (sha256 {SHA256}).
@@ -49,7 +50,7 @@ def fetch(out: Path) -> list[Path]:
         try:
             out.mkdir(parents=True, exist_ok=True)
             pictures = _extract(archive, out)
-            (out / "ATTRIBUTION.txt").write_text(ATTRIBUTION, encoding="utf-8")
+            (out / ATTRIBUTION_FILE).write_text(ATTRIBUTION, encoding="utf-8")
         except (OSError, tarfile.TarError, EOFError) as error:
             raise SamplesError(
                 f"the samples cannot be unpacked into {out} ({error}); give another folder with --out"

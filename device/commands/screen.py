@@ -19,6 +19,7 @@ from device.frame import Frame
 from device.imaging import read_image
 from device.pipeline import Examination, Pipeline, Stopwatch
 from device.results import Row, Writer, cannot_write, failed_row, row_of
+from device.samples import ATTRIBUTION_FILE
 
 NOTHING_READ = 4
 TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ}
@@ -27,9 +28,9 @@ exit codes: 0 every image was answered, ungradable ones included; 2 wrong argume
 or results that cannot be written; 4 not one image could be read; 130 interrupted (rows written so far stay).
 """
 FILES = """
-Folders are walked recursively, without hidden files and folders and without DIR itself. Every other file gets a
-row: what is no image, or cannot be read, is ungradable with the reason, and the run goes on.
-docs/results-schema.md describes the rows.
+Folders are walked recursively, without hidden files and folders, the samples' ATTRIBUTION.txt, and DIR itself.
+Every other file gets a row: what is no image, or cannot be read, is ungradable with the reason, and the run goes
+on. docs/results-schema.md describes the rows.
 """
 
 
@@ -117,7 +118,8 @@ def _walk(root: Path, out: Path | None) -> Iterator[Path]:
         here = Path(folder)
         subfolders[:] = sorted(s for s in subfolders if not s.startswith(".") and (here / s).resolve() != results)
         for name in sorted(files):
-            if not name.startswith(".") and (here / name).is_file():
+            passed_over = name.startswith(".") or name == ATTRIBUTION_FILE
+            if not passed_over and (here / name).is_file():
                 yield here / name
     yield from unlisted
 
