@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from device.geometry import Square, UInt8Image
+from device.segmentation import Region
 from device.tasks import ROI_DIAMETERS
 
 # The finder was trained with discs from a twentieth to nine tenths of the square that it sees.
@@ -32,6 +33,12 @@ class Disc:
     def roi(self, task: str = "disc_cup") -> Square:
         """The region of interest that a task's network sees."""
         return Square.around(self.cx, self.cy, ROI_DIAMETERS[task] * self.diameter)
+
+
+def extent_of(region: Region) -> Disc | None:
+    """Centre and larger extent of what is marked in an outline, None where it is empty."""
+    x, y, w, h = region.box()
+    return Disc(x + w / 2, y + h / 2, float(max(w, h))) if w else None
 
 
 def most_probable(logits: FloatImage, weight: FloatImage | None = None) -> tuple[UInt8Image, float] | None:

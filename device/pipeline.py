@@ -22,7 +22,7 @@ from device.errors import BundleError
 from device.field import find_field
 from device.frame import Frame
 from device.geometry import Int8Image, Square, UInt8Image, network_input, to_int8
-from device.localization import Disc
+from device.localization import Disc, extent_of
 from device.measurement import DiscMeasures, FazMeasures
 from device.quality import Quality, assess
 from device.segmentation import Region
@@ -113,7 +113,7 @@ class Outline:
     @property
     def found(self) -> Disc | None:
         """Where the outlined disc is, None where it is empty."""
-        return _extent(self.disc)
+        return extent_of(self.disc)
 
 
 class Pipeline:
@@ -305,7 +305,7 @@ class Pipeline:
             with clock.stage("geometry"):
                 region = segmentation.regions(_central(raw, spec), spec.zero_point, square, shape)[0]
                 region = segmentation.clean(region)
-                found = _extent(region)
+                found = extent_of(region)
             if found is None:
                 return region, False
             if expected is not None and _settled(expected, found):
@@ -328,12 +328,6 @@ class Pipeline:
 
 def _dequantized(raw: Int8Image, spec: TensorSpec) -> npt.NDArray[np.float32]:
     return (raw.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
-
-
-def _extent(region: Region) -> Disc | None:
-    """Centre and larger extent of what was outlined (training's definition), None where it is empty."""
-    x, y, w, h = region.box()
-    return Disc(x + w / 2, y + h / 2, float(max(w, h))) if w else None
 
 
 def _settled(expected: Disc, found: Disc) -> bool:

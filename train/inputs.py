@@ -14,17 +14,10 @@ import numpy as np
 
 from device.field import find_field
 from device.geometry import Square, UInt8Image, crop, resize
+from device.localization import Disc, extent_of
+from device.segmentation import Region
 from device.tasks import ROI_DIAMETERS, TASKS
 from train.datasets import Sample
-
-
-@dataclass(frozen=True)
-class Target:
-    """Centre and diameter of the structure to look at (disc or FAZ), in pixels of the photograph."""
-
-    cx: float
-    cy: float
-    diameter: float
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class Prepared:
     image: UInt8Image
     masks: dict[str, UInt8Image]
     square: Square
-    target: Target | None
+    target: Disc | None
 
 
 def prepare(task: str, sample: Sample) -> Prepared:
@@ -44,9 +37,9 @@ def prepare(task: str, sample: Sample) -> Prepared:
     wanted = {*TASKS[task].classes, "disc"} & sample.mask_files.keys()
     masks = {name: sample.mask_files[name].read() for name in wanted}
     outlined = masks.get("faz" if task == "faz" else "disc")
-    target = None if outlined is None else extent_of(outlined)
+    target = None if outlined is None else extent_of(Region(outlined, 0, 0))
     if task == "glaucoma" and target is None:
-        target = _found_by_device(image)
+        target = _device_pipeline().find_disc(image)
     if task == "disc_finder" or target is None:  # nothing there: as good a place as any, the label still counts
         square = find_field(image).square
     else:
@@ -66,22 +59,8 @@ def cut_mask(mask: UInt8Image, square: Square, size: int) -> UInt8Image:
     return resize(crop(mask, square) * np.uint8(255), size)
 
 
-def extent_of(mask: UInt8Image) -> Target | None:
-    """Centre and larger extent of a mask's bounding box, or None where it is empty."""
-    ys, xs = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
-    if not len(ys):
-        return None
-    height, width = ys[-1] - ys[0] + 1, xs[-1] - xs[0] + 1
-    return Target((xs[0] + xs[-1] + 1) / 2, (ys[0] + ys[-1] + 1) / 2, float(max(height, width)))
-
-
 @functools.cache
 def _device_pipeline():
     from device.pipeline import Pipeline  # only the classifier's data need it
 
     return Pipeline.load(tasks=("disc_finder", "disc_cup"))
-
-
-def _found_by_device(image: UInt8Image) -> Target | None:
-    found = _device_pipeline().find_disc(image)
-    return None if found is None else Target(found.cx, found.cy, found.diameter)

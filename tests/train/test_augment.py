@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from device.geometry import Square
+from device.localization import extent_of
+from device.segmentation import Region
 from train.augment import example, geometry, jittered_region, photometry
 from train.datasets import Sample
-from train.inputs import Prepared, extent_of
+from train.inputs import Prepared
 from train.recipe import AugmentSpec, read_recipe
 
 
@@ -17,7 +19,7 @@ def _prepared(size=400, radius=50):
     cup = np.zeros_like(mask)
     cv2.circle(cup, (size // 2, size // 2), radius // 2, 1, -1)
     image = np.repeat((60 + 120 * mask)[..., None], 3, axis=2).astype(np.uint8)
-    disc = extent_of(mask)
+    disc = extent_of(Region(mask, 0, 0))
     square = Square.around(disc.cx, disc.cy, 2 * disc.diameter)
     return Prepared(Sample("s", "1", "1", None), image, {"disc": mask, "cup": cup}, square, disc)
 
@@ -37,7 +39,7 @@ def test_same_seed_same_example(name):
 def test_without_a_generator_nothing_changes():
     recipe, p = read_recipe("disc_cup"), _prepared()
     x, y = example(recipe, p, None)
-    found = extent_of((y[..., 0] > 127).astype(np.uint8))
+    found = extent_of(Region((y[..., 0] > 127).astype(np.uint8), 0, 0))
     assert found.diameter == pytest.approx(recipe.size / 2, abs=1.5)  # ROI_DIAMETERS: 2
     assert x[recipe.size // 2, recipe.size // 2, 0] == 180
 

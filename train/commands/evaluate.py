@@ -11,6 +11,7 @@ from device.errors import UsageError
 from device.pipeline import FAZ, GLAUCOMA, Pipeline
 from train import predictors
 from train.datasets import SETS, Sample, data_root, load_split
+from train.errors import RunError
 from train.evaluation import Case, device_cases, network_cases
 from train.report import agreement_rows, decision_rows, markdown, overlap_rows, write_cases, write_csv
 from train.run import Run, load_run
@@ -57,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     tables: dict[str, list[dict[str, str]]] = {"overlap": [], "agreement": [], "decision": []}
     every: list[tuple[str, Case]] = []
     for system, measure in systems.items():
-        cases = {name: measure(s) for name, s in samples.items()}
-        every += [(system, c) for of_set in cases.values() for c in of_set]
-        cases = _with_strata(cases)
+        of_sets = {name: measure(s) for name, s in samples.items()}
+        every += [(system, c) for of_set in of_sets.values() for c in of_set]
+        cases = _with_strata(of_sets)
         for name, of_set in cases.items():
             tables["overlap"] += overlap_rows(system, name, of_set)
             tables["agreement"] += agreement_rows(system, name, of_set)
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         caption = f"{title}, {system}, {args.part} part"
         plots.dice_plot(out / f"dice_{system}.png", cases, caption)
         plots.roc_plot(out / f"roc_{system}.png", cases, caption)
-        plots.agreement_plots(out, cases, caption)  # of the last system: the one nearest to the device
+        plots.agreement_plots(out, of_sets, caption)  # of the last system: the one nearest to the device
     lines = [f"# {title}, {args.part} part\n"]
     for name, rows in tables.items():
         if rows:
@@ -100,6 +101,8 @@ def _systems(args: argparse.Namespace) -> tuple[dict[str, System], Sequence[str]
         predictor = _stage(trained, stage)
         if predictor is not None:
             systems[stage] = lambda s, p=predictor: network_cases(recipe.task, s, p, recipe.size)
+    if not systems:
+        raise RunError(f"{trained.folder} has none of the stages asked for; make them, or add torch to --stages")
     return systems, list(recipe.data.sets), f"run {recipe.name}"
 
 
