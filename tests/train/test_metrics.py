@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.metrics import compute_hausdorff_distance
+from sklearn.metrics import roc_auc_score
 
 from train import metrics
 
@@ -117,6 +118,16 @@ def test_auc_and_sensitivity_by_hand():
     assert metrics.sensitivity_at(label, score, 0.5) == pytest.approx(1.0)
     assert metrics.auc(label, -score) == pytest.approx(3 / 16)
     assert metrics.auc(label, np.zeros(8)) == 0.5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40))
+def test_auc_is_that_of_scikit_learn_with_ties_too(cases):
+    label, score = np.array(cases, np.float64).T
+    if len(set(label)) == 2:
+        assert metrics.auc(label, score) == pytest.approx(roc_auc_score(label, score))
+    else:
+        assert math.isnan(metrics.auc(label, score))
 
 
 def test_one_class_has_no_auc():
