@@ -88,6 +88,12 @@ class Machine:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         return cls(torch.device(device or (f"cuda:{local}" if cuda else "cpu")), rank, world)
 
+    def leave(self) -> None:
+        """Leave the process group, once all have come this far: threads of its own abort a process that just ends."""
+        if self.world > 1:
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+
 
 def train(
     recipe: Recipe,
@@ -236,11 +242,14 @@ def _one_epoch(recipe, network, averaged, optimizer, data: Examples, epoch, mach
     network.train()
     data.epoch = epoch
     batches = list(_batches(len(data), recipe, epoch, machine))
+    half = recipe.training.precision == "bfloat16"
     total = 0.0
     for i, (x, y) in enumerate(DataLoader(data, batch_sampler=batches, num_workers=workers)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, epoch + i / len(batches))
-        logits = network(to_input(x, machine))
+        with torch.autocast(machine.device.type, torch.bfloat16, enabled=half):
+            logits = network(to_input(x, machine))
+        logits = logits.float()
         if recipe.task_spec.kind == "classification":
             loss = classification_loss(logits, y.to(machine.device), recipe.training)
         else:

@@ -40,6 +40,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int = 100
     patience: int = 40  # epochs without a better validation figure
     batch: int = 8
+    precision: str = "float32"  # or "bfloat16": of the passes; weights, loss and validation stay float32
     optimizer: str = "adamw"  # or "adam"
     lr: float = 2e-3
     schedule: str = "cosine"  # or "constant"
@@ -106,6 +107,7 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     for key, value, known in (
         ("training.optimizer", recipe.training.optimizer, ("adamw", "adam")),
         ("training.schedule", recipe.training.schedule, ("cosine", "constant")),
+        ("training.precision", recipe.training.precision, ("float32", "bfloat16")),
     ):
         if value not in known:
             raise RecipeError(f"{path.name}: {key} is {value!r}; choose {' or '.join(known)}")

@@ -131,6 +131,7 @@ rows = slice(machine.rank, None, machine.world)
 segmentation_loss(model(x[rows]), y[rows], TrainingSpec()).backward()
 if machine.rank == 0:
     torch.save([p.grad for p in network.parameters()], sys.argv[1])
+machine.leave()
 """
 
 
@@ -153,6 +154,16 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     one, two = (torch.load(tmp_path / f"{w}.pt") for w in (1, 2))
     for a, b in zip(one, two):
         assert torch.allclose(a, b, atol=1e-6), (a - b).abs().max()
+
+
+def test_bfloat16_trains_as_well_and_keeps_float32_weights(octa, tmp_path, whole):
+    path = tmp_path / "half.toml"
+    path.write_text(RECIPE.replace("[training]", '[training]\nprecision = "bfloat16"'))
+    state = train(read_recipe(path), octa, tmp_path / "run", CPU, _quiet)
+    weights = torch.load(tmp_path / "run" / "best.pt", weights_only=True)["model"]
+    assert all(w.dtype == torch.float32 for w in weights.values() if w.is_floating_point())
+    assert state.history[0]["loss"] != whole[1].history[0]["loss"]  # it was another arithmetic
+    assert state.history[-1]["loss"] == pytest.approx(whole[1].history[-1]["loss"], rel=0.1)
 
 
 def test_outputs_beyond_the_classes_learn_the_same_mask(octa, recipe, tmp_path):

@@ -50,4 +50,5 @@ def run(args: argparse.Namespace) -> int:
     state = train(recipe, data_root(args.data), folder, machine, workers=args.workers, stop_after=args.epochs)
     if machine.rank == 0:
         print(f"best validation score {state.best:.4f} in epoch {state.best_epoch}; {folder}/best.pt")
+    machine.leave()
     return 0
