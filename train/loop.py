@@ -89,7 +89,7 @@ class Machine:
         return cls(torch.device(device or (f"cuda:{local}" if cuda else "cpu")), rank, world)
 
     def leave(self) -> None:
-        """Leave the process group, once all have come this far: threads of its own abort a process that just ends."""
+        """Leave the process group once all have come this far; its threads abort a process that just ends."""
         if self.world > 1:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()

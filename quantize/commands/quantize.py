@@ -15,7 +15,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the chain is checked on the
 
 import msgspec
 import numpy as np
-from train.evaluation import evaluate_predictor
 
 import device
 from device import bundle
@@ -28,6 +27,7 @@ from quantize.card import licence, model_card
 from quantize.chain import Converted, convert_network
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
+from train.evaluation import evaluate_predictor
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import load_run

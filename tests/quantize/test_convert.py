@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from device.runtime import Network
 
 from device.geometry import to_int8
+from device.runtime import Network
 from quantize import calibration
 from quantize.calibration import calibrate
 from quantize.convert import int8_operators
