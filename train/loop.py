@@ -31,6 +31,7 @@ from train.inputs import Prepared, prepare
 from train.losses import UNKNOWN, classification_loss, enlarge, segmentation_loss
 from train.networks import build
 from train.recipe import Recipe
+from train.run import find_run
 
 Report = Callable[[str], None]
 
@@ -114,7 +115,7 @@ def train(
     training, validation = _load(recipe, root, report)
     network = build(recipe.network, recipe.outputs)
     if recipe.training.init:
-        start_from(network, Path(recipe.training.init))
+        start_from(network, find_run(recipe.training.init))
     network.to(machine.device, memory_format=torch.channels_last)
     averaged = (
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.training.ema), use_buffers=True)
@@ -193,8 +194,6 @@ def start_from(network: nn.Module, source: Path) -> None:
     """Start a network from another run's weights: all of them, or the encoder for a classifier."""
     from train.networks.narrow_classifier import NarrowClassifier, load_encoder
 
-    if not (source / "best.pt").is_file():
-        raise RunError(f"training.init names {source}, which holds no best.pt; train that recipe first")
     weights = torch.load(source / "best.pt", map_location="cpu", weights_only=True)["model"]
     if isinstance(network, NarrowClassifier):
         load_encoder(network, weights)

@@ -50,7 +50,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ce_weight: float = 1.0
     label_smoothing: float = 0.0
     ema: float = 0.0  # decay a step of the averaged weights that are validated and kept; 0: none
-    init: str = ""  # run folder or bundle-name's run whose encoder starts this network
+    init: str = ""  # run (NAME or folder) whose weights, or encoder, start this network
 
 
 class AugmentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

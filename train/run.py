@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from train.networks import build
 from train.recipe import Recipe, read_recipe
 
 RUNS = Path("runs")
+RELEASED = Path(__file__).with_name("released")  # the runs that the shipped bundles were made of
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,26 @@ class Run:
     metrics: dict[str, Any]
 
 
-def load_run(folder: str | Path) -> Run:
-    """Read a run folder, or ``runs/NAME`` by its name. Raises RunError where it holds no weights yet."""
-    path = Path(folder)
-    if not path.is_dir() and (RUNS / path).is_dir():
+def find_run(name: str | Path) -> Path:
+    """The folder of a run: a path, NAME for ``runs/NAME``, or else the released run of that name.
+
+    A released run is copied to ``runs/NAME``: what is made of it does not end up among the sources.
+
+    Raises RunError where there is no such run, or none with weights yet.
+    """
+    path = Path(name)
+    if not path.is_dir():
         path = RUNS / path
+        if not path.is_dir() and (RELEASED / name).is_dir():
+            shutil.copytree(RELEASED / name, path)
     if not (path / "recipe.toml").is_file() or not (path / "best.pt").is_file():
-        raise RunError(f"{folder}: no finished training here (recipe.toml, best.pt); run: tenohira train RECIPE")
+        raise RunError(f"{name}: no finished training here (recipe.toml, best.pt); run: tenohira train RECIPE")
+    return path
+
+
+def load_run(name: str | Path) -> Run:
+    """Read the run that ``find_run`` finds. Raises RunError where there is none."""
+    path = find_run(name)
     recipe = read_recipe(path / "recipe.toml")
     network = build(recipe.network, recipe.outputs)
     network.load_state_dict(torch.load(path / "best.pt", map_location="cpu", weights_only=True)["model"])

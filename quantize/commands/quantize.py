@@ -42,7 +42,7 @@ TOOLS = ("tenohira", "torch", "onnx", "onnxscript", "tensorflow-cpu", "tensorflo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("run", help="run folder, or NAME for runs/NAME")
+    parser.add_argument("run", help="run folder, or NAME for runs/NAME (else the released run of that name)")
     parser.add_argument("--out", type=Path, help="folder for the bundle (default: the run folder)")
     parser.add_argument(
         "--key", type=Path, default=DEVELOPMENT_KEY, help="Ed25519 key (default: the development key)"

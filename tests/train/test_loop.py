@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,11 +12,12 @@ import pytest
 import torch
 
 from tests.train.toy import RECIPE, make_octa
+from train import run as run_module
 from train.errors import RunError
 from train.loop import Examples, Machine, _batches, learning_rate, train, validate
 from train.networks import build
 from train.recipe import read_recipe
-from train.run import load_run
+from train.run import find_run, load_run
 
 CPU = Machine(torch.device("cpu"))
 
@@ -89,6 +91,28 @@ def test_an_empty_folder_is_no_run(tmp_path):
         load_run(tmp_path)
 
 
+def test_a_released_run_is_copied_before_it_is_used(tmp_path, monkeypatch, whole):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_module, "RELEASED", tmp_path / "released")
+    shutil.copytree(whole[0], tmp_path / "released" / "toy")
+    assert load_run("toy").folder == run_module.RUNS / "toy"
+    (tmp_path / "runs" / "toy" / "best.pt").unlink()
+    with pytest.raises(RunError, match="tenohira train"):  # one's own run comes first, even an unfinished one
+        find_run("toy")
+
+
+def test_a_network_starts_from_another_run(tmp_path, monkeypatch, octa, whole):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole[0], tmp_path / "runs" / "toy")
+    path = tmp_path / "again.toml"
+    path.write_text(RECIPE.replace("[training]", '[training]\ninit = "toy"'))
+    state = train(read_recipe(path), octa, tmp_path / "run", CPU, _quiet, stop_after=1)
+    assert state.history[0]["loss"] < whole[1].history[1]["loss"]
+    path.write_text(RECIPE.replace("[training]", '[training]\ninit = "nobody"'))
+    with pytest.raises(RunError, match="nobody: no finished training"):
+        train(read_recipe(path), octa, tmp_path / "other", CPU, _quiet, stop_after=1)
+
+
 def test_validation_is_the_device_input(recipe, octa):
     from train.inputs import device_inputs
 
@@ -144,8 +168,14 @@ def test_two_processes_have_the_gradients_of_one(tmp_path):
     for world in (1, 2):
         ranks = []
         for rank in range(world):
-            env = {**os.environ, "RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1",
-                   "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+            env = {
+                **os.environ,
+                "RANK": str(rank),
+                "WORLD_SIZE": str(world),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+                "OMP_NUM_THREADS": "1",
+            }
             command = [sys.executable, str(script), str(tmp_path / f"{world}.pt")]
             ranks.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE))
         for process in ranks:

@@ -28,7 +28,8 @@ System = Callable[[Sequence[Sample]], list[Case]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument(
-        "what", help="run folder or NAME for runs/NAME; a bundle (.tnh); or 'device': the whole pipeline"
+        "what",
+        help="run folder, or NAME for runs/NAME (else the released run); a bundle (.tnh); or 'device': all of it",
     )
     parser.add_argument("--task", choices=sorted(DEVICE_SETS), default="glaucoma", help="of the whole device")
     parser.add_argument("--part", choices=("train", "val", "test"), default="val", help="default: %(default)s")
