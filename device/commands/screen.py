@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -251,6 +252,11 @@ def _print_table(rows: list[Row]) -> None:
         )
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without these symbols
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    total = [row.timings_ms["total"] for row in rows if "total" in row.timings_ms]
+    if total:
+        networks = sum(row.timings_ms.get(name, 0.0) for row in rows for name in row.bundles)
+        share = networks / sum(total)
+        print(f"median {statistics.median(total):.0f} ms from file to verdict, {share:.0%} in networks")
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -80,7 +80,12 @@ def test_a_folder_gives_a_row_for_every_file(photos, tmp_path, capsys):
     assert len(set(stems)) == 3 and "masks/deep/er/b [1].disc.png" in stems
     table = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
     assert [r["image"] for r in table] == [r["image"] for r in rows(out)]
-    assert "no referral" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no referral" in said
+    share = int(re.search(r"median \d+ ms from file to verdict, (\d+)% in networks", said)[1])
+    answered = [r for r in rows(out) if r["timings_ms"]]
+    networks = sum(r["timings_ms"].get(name, 0) for r in answered for name in r["bundles"])
+    assert share == pytest.approx(100 * networks / sum(r["timings_ms"]["total"] for r in answered), abs=1)
 
 
 def test_the_schema_document_names_every_key(photos, tmp_path):
