@@ -62,8 +62,8 @@ def jittered_region(recipe: Recipe, p: Prepared, rng: Rng) -> tuple[Square, Squa
             side = s.side * np.exp(rng.uniform(-0.2, 0.15) * a)
             shift = rng.uniform(-0.08, 0.08, 2) * a * s.side
             return whole, Square.around(s.x + s.side / 2 + shift[0], s.y + s.side / 2 + shift[1], side)
-        if rng.random() < 0.15 * a:  # anywhere in the field: mostly no disc, or a part of one
-            side = s.side * rng.uniform(0.25, 0.6)
+        if rng.random() < 0.35 * a:  # anywhere in the field: mostly no disc, or a part of one
+            side = s.side * rng.uniform(0.25, 0.75)
             corner = rng.uniform(0, s.side - side, 2)
             return whole, Square.around(s.x + side / 2 + corner[0], s.y + side / 2 + corner[1], side)
         # a crop of any tightness: the disc from a fifteenth to nine tenths of the width
