@@ -87,14 +87,16 @@ def _stroke(
     canvas: UInt8Image, points: npt.NDArray[np.float64], colour: Colour, thickness: int, dashed: bool
 ) -> None:
     """A closed line, or one of dashes of equal length, through points in pixels of the canvas."""
-    fixed = np.round(points * 16).astype(np.int32)  # cv2 takes sub-pixel points in sixteenths
-    lines: Sequence[npt.NDArray[np.int32]] = [fixed]
-    if dashed:
-        steps = np.hypot(*np.diff(points, axis=0, append=points[:1]).T)
-        way = np.concatenate(([0.0], np.cumsum(steps)[:-1]))
-        dash = (way // DASH).astype(int)
-        lines = [fixed[dash == k] for k in range(0, int(dash.max()) + 1, 2)]
-    cv2.polylines(canvas, list(lines), not dashed, colour, thickness, cv2.LINE_AA, shift=4)
+    lines: Sequence[npt.NDArray[np.float64]] = [points]
+    if dashed:  # walked in equal steps: the points of a small mask may lie further apart than a dash
+        corners = np.concatenate([points, points[:1]])
+        at_corner = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))))
+        at = np.arange(0.0, at_corner[-1], 2.0)
+        walk = np.stack([np.interp(at, at_corner, corners[:, k]) for k in (0, 1)], axis=1)
+        dash = (at // DASH).astype(int)
+        lines = [walk[dash == k] for k in range(0, int(dash.max(initial=0)) + 1, 2)]
+    fixed = [np.round(line * 16).astype(np.int32) for line in lines]  # cv2 takes sub-pixel points in sixteenths
+    cv2.polylines(canvas, fixed, not dashed, colour, thickness, cv2.LINE_AA, shift=4)
 
 
 def _caption(width: int, exam: Examination) -> Image.Image:

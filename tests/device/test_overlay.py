@@ -64,6 +64,16 @@ def test_the_cups_line_is_dashed_and_the_discs_is_not():
     assert 0.3 < covered(120, 130) < 0.9
 
 
+@pytest.mark.parametrize("corners", [12, 60, 2000])  # a small mask enlarged has few, far apart
+def test_dashes_are_even_however_far_apart_the_points_are(corners):
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    canvas = np.zeros((600, 600, 3), np.uint8)
+    overlay._stroke(canvas, 300 + 200 * np.stack([np.cos(angles), np.sin(angles)], axis=1), (9, 9, 9), 2, True)
+    drawn = np.argwhere(canvas.any(axis=2)) - 300
+    covered = np.histogram(np.arctan2(drawn[:, 0], drawn[:, 1]), 24, (-np.pi, np.pi))[0]
+    assert covered.min() > 0.5 * covered.max()
+
+
 @pytest.mark.parametrize(("logit", "outcome"), [(3.0, Outcome.REFER), (-3.0, Outcome.NO_REFERRAL)])
 def test_the_band_has_the_outcomes_colour(logit, outcome):
     picture = paint(600, (300, 300), (300, 300), (150, 150), surround=False)
