@@ -23,6 +23,7 @@ Image.preinit()  # at start-up, not in the middle of the first photograph
 
 SMALLEST_SIDE = 128  # pixels; a disc is a dozen pixels wide then
 MOST_PIXELS = 50_000_000
+LONGEST_SHAPE = 4  # longer by shorter side; regions of interest are squares, and a strip's would fill the memory
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # and DICOM
 
 EXIF_IFD, EXIF_ORIGINAL, EXIF_CHANGED = 0x8769, 0x9003, 0x0132
@@ -33,7 +34,7 @@ EYES = {"R": "OD", "L": "OS"}  # DICOM laterality
 def read_image(path: str | os.PathLike[str]) -> Frame:
     """Read a photograph as 8-bit RGB, upright. Of a file with several pages or frames, the first.
 
-    Transparent parts become black; values of more than eight bits are scaled to eight. Raises
+    Transparent parts become black; grey values of more than eight bits are scaled to eight. Raises
     UnreadableImageError where the file is absent, damaged, of another format, or outside of the size limits.
     """
     path = Path(path)
@@ -75,6 +76,10 @@ def _check_size(name: str, width: int, height: int) -> None:
         raise UnreadableImageError(
             f"{name} has {width} x {height} pixels, more than {MOST_PIXELS // 10**6} megapixels; "
             "export it at a lower resolution"
+        )
+    if max(width, height) > LONGEST_SHAPE * min(width, height):
+        raise UnreadableImageError(
+            f"{name} is a strip of {width} x {height} pixels, which no photograph of an eye is; export all of it"
         )
 
 
@@ -156,9 +161,13 @@ def _read_dicom(path: Path, name: str) -> Frame:
         pixels = _grey_to_rgb(_eight_bits(grey))
         if kind == "MONOCHROME1":  # the smallest value is white
             pixels = 255 - pixels
-    laterality = EYES.get(header.get("ImageLaterality") or header.get("Laterality") or "", "unknown")
-    stamp = header.get("AcquisitionDateTime") or header.get("ContentDate", "") + header.get("ContentTime", "")
-    return Frame(np.ascontiguousarray(pixels), laterality, _time(str(stamp)), source=str(path))
+
+    def said(key: str) -> str:  # a value that occurs several times says nothing
+        return value if isinstance(value := header.get(key), str) else ""
+
+    laterality = EYES.get(said("ImageLaterality") or said("Laterality"), "unknown")
+    time = _time(said("AcquisitionDateTime") or said("ContentDate") + said("ContentTime"))
+    return Frame(np.ascontiguousarray(pixels), laterality, time, source=str(path))
 
 
 def _time(text: str) -> datetime | None:

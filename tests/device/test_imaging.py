@@ -124,6 +124,8 @@ def test_dicom_colour_laterality_and_time(picture, tmp_path):
     other = read_image(dicom(path, picture, Laterality="R", ContentDate="20240131", ContentTime="123059"))
     assert other.laterality == "OD" and other.time == frame.time
     assert read_image(dicom(path, picture, Laterality="B")).laterality == "unknown"
+    odd = read_image(dicom(path, picture, ImageLaterality=["L", "R"], ContentDate=["20240131", "20240201"]))
+    assert odd.laterality == "unknown" and odd.time is None  # odd metadata cost no photograph
 
 
 def test_dicom_ybr_becomes_rgb(picture, tmp_path):
@@ -228,6 +230,16 @@ def test_less_than_128_pixels_are_refused(tmp_path):
             assert read_image(tmp_path / "a.png").pixels.shape == (128, 128, 3)
         else:
             with pytest.raises(UnreadableImageError, match="127 x 900"):
+                read_image(tmp_path / "a.png")
+
+
+def test_a_strip_is_refused_before_a_square_of_it_fills_the_memory(tmp_path):
+    for size, readable in (((520, 128), False), ((128, 60_000), False), ((512, 128), True)):
+        Image.new("RGB", size).save(tmp_path / "a.png")
+        if readable:
+            read_image(tmp_path / "a.png")
+        else:
+            with pytest.raises(UnreadableImageError, match="strip"):
                 read_image(tmp_path / "a.png")
 
 
