@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from device.geometry import Square, UInt8Image, crop, resize
+from device.localization import Disc
 from train.inputs import Prepared, cut_mask
 from train.recipe import AugmentSpec, Recipe
 
@@ -58,12 +59,15 @@ def jittered_region(recipe: Recipe, p: Prepared, rng: Rng) -> tuple[Square, Squa
         shift = rng.uniform(-1, 1, 2) * max(reach, (side - s.side) / 4)
         return whole, Square.around(d.cx + shift[0], d.cy + shift[1], side)
     if recipe.task == "disc_finder":
+        beside = _beside(d, p.image.shape[:2], rng)
+        if beside is not None and rng.random() < 0.2 * a:  # a photograph of something else: there is no disc
+            return beside, Square(0, 0, beside.side)
         if rng.random() > 0.5 * a:  # the field as the device finds it, a little off
             side = s.side * np.exp(rng.uniform(-0.2, 0.15) * a)
             shift = rng.uniform(-0.08, 0.08, 2) * a * s.side
             return whole, Square.around(s.x + s.side / 2 + shift[0], s.y + s.side / 2 + shift[1], side)
-        if rng.random() < 0.35 * a:  # anywhere in the field: mostly no disc, or a part of one
-            side = s.side * rng.uniform(0.25, 0.75)
+        if rng.random() < 0.15 * a:  # anywhere in the field: mostly no disc, or a part of one
+            side = s.side * rng.uniform(0.25, 0.6)
             corner = rng.uniform(0, s.side - side, 2)
             return whole, Square.around(s.x + side / 2 + corner[0], s.y + side / 2 + corner[1], side)
         # a crop of any tightness: the disc from a fifteenth to nine tenths of the width
@@ -79,6 +83,31 @@ def jittered_region(recipe: Recipe, p: Prepared, rng: Rng) -> tuple[Square, Squa
         tight = Square.around(d.cx + off[0], d.cy + off[1], d.diameter / rng.uniform(0.55, 0.95))
         return tight, Square(region.x - tight.x, region.y - tight.y, region.side)
     return whole, region
+
+
+def _beside(disc: Disc, shape: tuple[int, int], rng: Rng) -> Square | None:
+    """A square of the photograph beside the disc, from half as wide as there is room up to all of it; None where
+    there is hardly room on any side."""
+    height, width = shape
+    room = {
+        "left": disc.cx - 0.7 * disc.diameter,
+        "right": width - disc.cx - 0.7 * disc.diameter,
+        "above": disc.cy - 0.7 * disc.diameter,
+        "below": height - disc.cy - 0.7 * disc.diameter,
+    }
+    shares = np.array([max(0.0, r - 0.25 * min(shape)) for r in room.values()])
+    if not shares.any():
+        return None
+    where = rng.choice(list(room), p=shares / shares.sum())
+    side = int(min(room[where], height, width) * rng.uniform(0.5, 1))
+    x, y = (int(rng.uniform(0, extent - side)) for extent in (width, height))
+    if where in ("left", "right"):
+        slack = rng.uniform(0, room[where] - side)
+        x = int(slack if where == "left" else width - side - slack)
+    else:
+        slack = rng.uniform(0, room[where] - side)
+        y = int(slack if where == "above" else height - side - slack)
+    return Square(x, y, side)
 
 
 def geometry(x: UInt8Image, y: UInt8Image, spec: AugmentSpec, rng: Rng) -> tuple[UInt8Image, UInt8Image]:

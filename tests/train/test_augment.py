@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from device.geometry import Square
-from device.localization import extent_of
+from device.geometry import Square, crop
+from device.localization import Disc, extent_of
 from device.segmentation import Region
-from train.augment import example, geometry, jittered_region, photometry
+from train.augment import _beside, example, geometry, jittered_region, photometry
 from train.datasets import Sample
 from train.inputs import Prepared
 from train.recipe import AugmentSpec, read_recipe
@@ -34,6 +34,17 @@ def test_same_seed_same_example(name):
     assert not np.array_equal(first[0], other[0])
     assert first[0].shape == (recipe.size, recipe.size, 3)
     assert first[1].shape == (recipe.size, recipe.size, len(recipe.task_spec.classes))
+
+
+def test_the_disc_finder_sees_photographs_without_a_disc():
+    recipe, p = read_recipe("disc_finder"), _prepared()
+    empty = [not example(recipe, p, np.random.default_rng(seed))[1].any() for seed in range(300)]
+    assert 0.15 < np.mean(empty) < 0.35
+    for seed in range(100):
+        beside = _beside(p.target, (400, 400), np.random.default_rng(seed))
+        assert 0 <= beside.x <= 400 - beside.side and 0 <= beside.y <= 400 - beside.side and beside.side >= 50
+        assert not crop(p.masks["disc"], beside).any()
+    assert _beside(Disc(200, 200, 300), (400, 400), np.random.default_rng(0)) is None
 
 
 def test_without_a_generator_nothing_changes():
