@@ -20,6 +20,8 @@ VCDR = (0.05, 1.0)  # exclusive
 FAZ_SHARE = (0.0005, 0.35)  # of the picture
 FAZ_MM2 = (0.01, 5.0)
 FAZ_OFF_CENTRE = 0.3  # of the picture's side
+FAZ_CIRCULARITY = 0.5  # experts' outlines: 0.58 and more
+FAZ_AXIS_RATIO = 2.5  # experts' outlines: up to 1.6
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,14 @@ def faz_faults(faz: Region, shape: tuple[int, int], mm_per_px: float | None) -> 
     off = max(abs(x + w / 2 - shape[1] / 2), abs(y + h / 2 - shape[0] / 2)) / max(shape)
     if off > FAZ_OFF_CENTRE:
         faults.append("the outlined zone is far from the middle of the picture")
+    shape_of = measure_faz(faz, None)
+    if shape_of.circularity < FAZ_CIRCULARITY or shape_of.axis_ratio > FAZ_AXIS_RATIO:
+        faults.append("the outlined zone is too ragged or too long for a foveal avascular zone")
+    if mm_per_px is not None and max(shape) > 1.02 * min(shape):
+        faults.append(
+            f"the picture is {shape[1]} x {shape[0]} pixels, not square, so millimetres cannot be told; "
+            "export the square en-face image, or leave the field size away"
+        )
     return faults
 
 

@@ -41,6 +41,7 @@ SETTLED_RATIO = 0.75  # outlined by expected diameter (or the inverse) above whi
 SETTLED_OFFSET = 0.25  # disc diameters between the centres below which it stays
 
 AIM_TIP = "Photograph again with the optic disc sharp and well inside of the picture."
+MOST_COLOUR = 4  # mean difference of the channels of an OCTA image, which is grey but for a mark or two
 OCTA_QUALITY = Quality(
     "usable", 0.5, "the quality of OCTA images is not assessed", "Judge motion lines and signal strength by eye."
 )
@@ -243,8 +244,9 @@ class Pipeline:
         )
         with clock.stage("quality"):
             if int(pixels.max()) - int(pixels.min()) < 16:
-                blank = Quality("reject", 0.0, "the picture is blank", exam.tip)
-                return replace(exam, quality=blank, reasons=(f"quality rejected: {blank.cause}",))
+                return _rejected(exam, "the picture is blank")
+            if float(np.ptp(pixels, axis=2).mean()) > MOST_COLOUR:
+                return _rejected(exam, "a picture in colour is no OCTA image")
         region, settled = self._zone(pixels, clock)
         with clock.stage("geometry"):
             mm_per_px = None if field_mm is None else field_mm / shape[1]
@@ -326,6 +328,11 @@ class Pipeline:
         return _dequantized(self._run(task, pixels, square, clock), self.models[task].network.output)
 
 
+def _rejected(exam: Examination, cause: str) -> Examination:
+    quality = Quality("reject", 0.0, cause, exam.tip)
+    return replace(exam, quality=quality, reasons=(f"quality rejected: {cause}",))
+
+
 def _dequantized(raw: Int8Image, spec: TensorSpec) -> npt.NDArray[np.float32]:
     return (raw.astype(np.float32) - spec.zero_point) * np.float32(spec.scale)
 
@@ -360,5 +367,6 @@ def _newest(folder: Path, task: str, keys: Path | None) -> bundle.Bundle:
 
 
 def _version(text: str) -> tuple[tuple[int, int | str], ...]:
-    """Numbers sort as numbers: 0.10 comes after 0.9."""
-    return tuple((1, int(part)) if part.isdigit() else (0, part) for part in text.replace("-", ".").split("."))
+    """Numbers sort as numbers (0.10 comes after 0.9), and a release after its candidates (0.1.0-rc1)."""
+    parts = text.replace("-", ".").split(".")
+    return (*((2, int(part)) if part.isdecimal() else (0, part) for part in parts), (1, ""))

@@ -19,6 +19,13 @@ def ellipse(w, h, cx=200.0, cy=200.0, size=400, angle=0.0):
     return cv2.ellipse(mask, ((cx, cy), (w, h), angle), 255, -1)
 
 
+def star(radius, points=9, size=400):
+    turns = np.linspace(0, 2 * np.pi, 2 * points, endpoint=False)
+    reach = np.where(np.arange(2 * points) % 2, radius, radius * 0.4)
+    corners = size / 2 + reach[:, None] * np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    return cv2.fillPoly(np.zeros((size, size), np.uint8), [corners.astype(np.int32)], 255)
+
+
 def region(mask, share=1.0):
     return Region(mask, 0, 0, share)
 
@@ -100,11 +107,19 @@ def test_a_larger_circle_is_no_less_circular():
         (ellipse(399, 399), None, "of the picture"),
         (ellipse(60, 60, cx=380), None, "far from the middle"),
         (ellipse(60, 60), 0.1, "field size"),
+        (ellipse(150, 40), None, "too long"),
+        (star(80), None, "too ragged"),
     ],
 )
 def test_every_implausible_zone_is_named(mask, mm_per_px, word):
     assert any(word in f for f in measurement.faz_faults(region(mask), (400, 400), mm_per_px))
     assert measurement.faz_faults(region(ellipse(60, 60)), (400, 400), 0.0075) == []
+
+
+def test_millimetres_need_a_square_picture():
+    zone = region(ellipse(60, 60))
+    assert measurement.faz_faults(zone, (400, 440), None) == []
+    assert any("not square" in f for f in measurement.faz_faults(zone, (400, 440), 0.0075))
 
 
 def test_clean_keeps_the_largest_and_fills_it():

@@ -162,12 +162,18 @@ def test_an_empty_bundle_folder_names_the_bundle(tmp_path):
         Pipeline.load(tmp_path)
 
 
+def test_versions_are_compared_as_numbers_and_releases_follow_their_candidates():
+    versions = ["0.9.2", "0.10.0-rc1", "0.10.0-rc2", "0.10.0", "0.10.0.1", "1.0"]
+    shuffled = [versions[i] for i in (5, 2, 0, 4, 1, 3)]
+    assert sorted(shuffled, key=pipeline._version) == versions
+
+
 @pytest.fixture
 def octa():
     """A dark OCTA image with a bright zone of 40 x 40 (diameter) in the middle, and a larger one in a corner."""
     picture = paint(200, (104, 98), (40, 40), (0, 0), surround=False)
     picture[:60, :60, 1] = 160
-    return picture
+    return np.repeat(picture[..., 1:2], 3, axis=2)
 
 
 def test_faz_in_pixels_and_in_millimetres(octa):
@@ -182,6 +188,13 @@ def test_faz_in_pixels_and_in_millimetres(octa):
 
 def test_faz_that_is_absent_blank_or_implausible(octa):
     machine = build()
-    for picture, mm in ((octa * 0, None), (octa * 0 + np.uint8(9), 3.0), (octa, 50.0)):
+    coloured = octa * np.array([1.0, 0.7, 0.5])
+    for picture, mm in (
+        (octa * 0, None),
+        (octa * 0 + np.uint8(9), 3.0),
+        (octa, 50.0),
+        (coloured.astype(np.uint8), 3.0),
+        (octa[:180], 3.0),
+    ):
         exam = machine.measure_faz(frame(picture), mm)
         assert exam.outcome is Outcome.UNGRADABLE and exam.faz is None and exam.reasons
