@@ -47,7 +47,10 @@ def probability(manifest: Manifest, logit: float, vcdr: float) -> float:
 
 
 def decide(measured: dict[str, float], points: dict[str, OperatingPoint]) -> Verdict:
-    """Refer where any measured quantity reaches its operating point; keys are quantities of OperatingPoint."""
+    """Refer where any measured quantity reaches its operating point; keys are quantities of OperatingPoint.
+
+    A verdict that a slightly different photograph could turn says so, as its last reason.
+    """
     over, under = [], []
     for quantity, point in points.items():
         value, limit = measured[quantity], f"the referral threshold {point.threshold:.2f} ({point.name})"
@@ -55,7 +58,11 @@ def decide(measured: dict[str, float], points: dict[str, OperatingPoint]) -> Ver
             over.append(f"{NAMES[quantity]} {value:.2f} reaches {limit}")
         else:
             under.append(f"{NAMES[quantity]} {value:.2f} is below {limit}")
-    return Verdict(Outcome.REFER, tuple(over)) if over else Verdict(Outcome.NO_REFERRAL, tuple(under))
+    above = [(measured[quantity] - point.threshold) / NEAR[quantity] for quantity, point in points.items()]
+    close = (CLOSE,) if above and -1 < max(above) < 1 else ()
+    return Verdict(Outcome.REFER if over else Outcome.NO_REFERRAL, (*(over or under), *close))
 
 
 NAMES = {"glaucoma_probability": "glaucoma probability", "vcdr": "vertical cup-to-disc ratio"}
+NEAR = {"glaucoma_probability": 0.1, "vcdr": 0.05}  # the mean error of the ratio; what a repeat easily changes
+CLOSE = "this is close to the threshold: repeat the photograph and see whether the answer stays"

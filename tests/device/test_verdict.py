@@ -23,11 +23,22 @@ POINTS = {"glaucoma_probability": point("glaucoma_probability", 0.5), "vcdr": po
 )
 def test_any_quantity_over_its_threshold_refers(chance, vcdr, outcome, reasons):
     answer = verdict.decide({"glaucoma_probability": chance, "vcdr": vcdr}, POINTS)
-    assert answer.outcome is outcome and len(answer.reasons) == reasons
+    numbers = [r for r in answer.reasons if r != verdict.CLOSE]
+    assert answer.outcome is outcome and len(numbers) == reasons
+
+
+@pytest.mark.parametrize(
+    ("chance", "vcdr", "close"),
+    [(0.41, 0.40, True), (0.59, 0.40, True), (0.39, 0.40, False), (0.61, 0.40, False), (0.1, 0.66, True),
+     (0.45, 0.90, False), (0.95, 0.71, False)],
+)  # fmt: skip
+def test_a_verdict_that_could_turn_says_so(chance, vcdr, close):
+    answer = verdict.decide({"glaucoma_probability": chance, "vcdr": vcdr}, POINTS)
+    assert (verdict.CLOSE in answer.reasons) == close
 
 
 def test_reasons_carry_value_threshold_and_name():
-    (reason,) = verdict.decide({"vcdr": 0.712}, {"vcdr": POINTS["vcdr"]}).reasons
+    reason, _ = verdict.decide({"vcdr": 0.712}, {"vcdr": POINTS["vcdr"]}).reasons
     assert "0.71" in reason and "0.70" in reason and "balanced" in reason
 
 
