@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -102,6 +103,12 @@ def text_of(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
+def printable(path: Path) -> str:
+    """A path for terminals: characters that steer them, or reorder a line, become ``\\xNN`` or ``\\uNNNN``."""
+    steering = r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+    return re.sub(steering, lambda match: match[0].encode("unicode_escape").decode(), text_of(path))
+
+
 class Writer:
     """Appends rows to ``results.jsonl`` and ``results.csv`` in a folder; earlier ones are replaced.
 
@@ -137,7 +144,7 @@ class Writer:
 
     def _save_csv(self, cells: tuple[Any, ...]) -> None:
         if self._csv:
-            csv.writer(self._csv).writerow(cells)
+            csv.writer(self._csv).writerow([_no_formula(cell) for cell in cells])
             self._csv.flush()
 
     def __enter__(self) -> Self:
@@ -161,6 +168,11 @@ def _csv_cells(row: Row) -> tuple[Any, ...]:
         row.glaucoma_probability, faz.get("area"), faz.get("unit"), row.laterality, row.view,
         "; ".join(row.reasons), row.tip, row.timings_ms.get("total"),
     )  # fmt: skip
+
+
+def _no_formula(cell: Any) -> Any:
+    """Text that a spreadsheet would compute gets an apostrophe: a file may be called ``=1+1.jpg``."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _rounded(value: Any) -> Any:

@@ -23,6 +23,7 @@ from device.results import Row, Writer, cannot_write, failed_row, row_of
 from device.samples import ATTRIBUTION_FILE
 
 NOTHING_READ = 4
+MOST_THREADS = 64
 TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ}
 EXIT_CODES = """
 exit codes: 0 every image was answered, ungradable ones included; 2 wrong arguments, a bundle that is refused,
@@ -154,7 +155,7 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
     except results.OutputError:
         raise
     except Exception as error:  # a fault of ours in one image must not cost the others
-        print(f"tenohira: internal error in {results.text_of(item.path)}", file=sys.stderr)
+        print(f"tenohira: internal error in {results.printable(item.path)}", file=sys.stderr)
         traceback.print_exc()
         reason = f"internal error ({type(error).__name__}): the image was not screened"
         return failed_row(item.path, args.task, view, reason, "internal error", "Please report this image."), False
@@ -244,7 +245,7 @@ def _print_table(rows: list[Row]) -> None:
             else tuple("–" if v is None else f"{v:.2f}" for v in (row.vcdr, row.glaucoma_probability))
         )
         table.add_row(
-            Text(row.image),  # Text: a path in brackets is no markup
+            Text(results.printable(Path(row.image))),  # Text: a path in brackets is no markup
             row.quality["grade"],
             Text(f"{symbol} {words_of(row.task, row.outcome).lower()}", style),
             *numbers,
@@ -270,8 +271,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--field-mm {args.field_mm:g} is no width of an OCTA image; give millimetres, such as 3")
     if args.task == "faz" and args.view != "auto":
         raise UsageError("--view is for fundus photographs; leave it away with --task faz")
-    if args.threads < 1:
-        raise UsageError(f"--threads {args.threads}: give 1 or more")
+    if not 1 <= args.threads <= MOST_THREADS:
+        raise UsageError(f"--threads {args.threads}: give 1 to {MOST_THREADS}; more than the cores do not help")
 
 
 def _cores() -> int:

@@ -151,6 +151,7 @@ def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
         ["--task", "faz", "--field-mm", "nan"],
         ["--task", "faz", "--view", "disc"],
         ["--threads", "0"],
+        ["--threads", "65"],
     ],
 )
 def test_contradicting_arguments_end_with_2_and_a_way_out(wrong, photos, monkeypatch, tmp_path, capsys):
@@ -198,6 +199,18 @@ def test_a_name_that_is_no_unicode_gets_a_row(tmp_path):
         pytest.skip("this file system takes Unicode names only")
     assert screen_once(os.fsdecode(name), tmp_path / "out", "--page", "--csv") == 0
     assert rows(tmp_path / "out")[0]["image"].endswith("\\xff.png")
+
+
+def test_names_steer_neither_terminals_nor_spreadsheets(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("=1+1.png", "+a.png", "@a.png", "\x1b[31m\nred\u202e.png", "plain　眼.png"):
+        Path(name).touch()
+    names = [p.name for p in tmp_path.iterdir()]
+    assert cli.main(["screen", *names, "--out", "out", "--csv"]) == 4
+    cells = {r["image"] for r in csv.DictReader(io.StringIO(Path("out/results.csv").read_text(encoding="utf-8")))}
+    assert {"'=1+1.png", "'+a.png", "'@a.png", "plain　眼.png"} < cells
+    said = capsys.readouterr().out
+    assert "\\x1b[31m\\nred\\u202e.png" in said and "\x1b" not in said and "plain　眼.png" in said
 
 
 def test_faz_rows(tmp_path):
