@@ -109,10 +109,24 @@ def printable(path: Path) -> str:
     return re.sub(steering, lambda match: match[0].encode("unicode_escape").decode(), text_of(path))
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, and the folders that it needs. Raises OutputError where that fails."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.write_bytes(data)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 class Writer:
     """Appends rows to ``results.jsonl`` and ``results.csv`` in a folder; earlier ones are replaced.
 
-    Raises OutputError where the folder cannot be written to.
+    Raises OutputError where they cannot be written.
     """
 
     CSV_COLUMNS = (
@@ -150,10 +164,14 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for file in (self._json, self._csv):
-            if file:
-                file.close()
+            try:
+                if file:
+                    file.close()
+            except OSError as error:
+                if kind is None:  # else the error under way is the first and says more
+                    raise cannot_write(self._folder, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:

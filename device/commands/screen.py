@@ -7,8 +7,11 @@ import os
 import statistics
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 import cv2
@@ -19,20 +22,23 @@ from device.errors import UnreadableImageError, UsageError
 from device.frame import Frame
 from device.imaging import read_image
 from device.pipeline import Examination, Pipeline, Stopwatch
-from device.results import Row, Writer, cannot_write, failed_row, row_of
+from device.results import OutputError, Row, Writer, failed_row, row_of
 from device.samples import ATTRIBUTION_FILE
 
 NOTHING_READ = 4
+INTERNAL_ERROR = 5
 MOST_THREADS = 64
+LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".part" must fit into the 255 of file systems as well
 TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ}
 EXIT_CODES = """
 exit codes: 0 every image was answered, ungradable ones included; 2 wrong arguments, a bundle that is refused,
-or results that cannot be written; 4 not one image could be read; 130 interrupted (rows written so far stay).
+or results that cannot be written; 4 not one image could be read; 5 an internal error in one image or more (the
+others were answered); 130 interrupted (rows written so far stay).
 """
 FILES = """
 Folders are walked recursively, without hidden files and folders, the samples' ATTRIBUTION.txt, and DIR itself.
 Every other file gets a row: what is no image, or cannot be read, is ungradable with the reason, and the run goes
-on. docs/results-schema.md describes the rows.
+on; so is a link to a folder, which is not followed. docs/results-schema.md describes the rows.
 """
 
 
@@ -65,25 +71,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Screen, write, print the table. Returns the exit codes that ``--help`` documents."""
+    """Screen, write, print the table. Returns the exit codes that ``--help`` documents.
+
+    Raises UsageError for arguments that contradict each other
+    BundleError and KeyFileError for refused bundles, OutputError where results cannot be written.
+    """
     _check(args)
     items = list(find_images(args.paths, args.out))
     machine = Pipeline.load(args.bundles, args.keys, TASKS[args.task], args.threads, args.operating_point)
     rows: list[Row] = []
-    read = 0
+    endings: Counter[Ending] = Counter()
     try:
         with Writer(args.out or Path(), as_json=args.json, as_csv=args.csv) as writer:
             for item in _with_progress(items):
-                row, was_read = _answer(item, machine, args)
+                row, ending = _answer(item, machine, args)
                 writer.write(row)
                 rows.append(row)
-                read += was_read
-    finally:  # an interrupted run shows what it has
-        if rows and args.page:
-            _write_page(args.out, rows)
-        if rows:
-            _print_table(rows)
-    if not read:
+                endings[ending] += 1
+    except BaseException:  # an interrupted run shows what it has; the first error is the one to be told
+        with suppress(OutputError, OSError):
+            _show(rows, args)
+        raise
+    _show(rows, args)
+    if faults := endings[Ending.INTERNAL_ERROR]:
+        print(f"tenohira: internal errors in {faults} of {len(rows)} images; please report them", file=sys.stderr)
+        return INTERNAL_ERROR
+    if not endings[Ending.READ]:
         print("tenohira: not one image could be read; the rows say why", file=sys.stderr)
         return NOTHING_READ
     return 0
@@ -97,6 +110,15 @@ class Item:
     stem: Path
 
 
+class Ending(Enum):
+    """How it went with one file."""
+
+    READ = auto()
+    UNREADABLE = auto()
+    INTERNAL_ERROR = auto()
+
+
+# Files are asked about with os.path, which answers False where pathlib raises: names too long, folders closed.
 def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
     """Every file to screen, in a stable order. ``out`` is never walked: its masks are no photographs.
 
@@ -104,40 +126,56 @@ def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
     """
     taken: set[str] = set()
     for path in paths:
-        if not path.is_dir():
-            yield Item(path, _unique(Path(path.name), taken))
-            continue
-        if out is not None and out.resolve() == path.resolve():
+        if not os.path.isdir(path):
+            found = [path]
+        elif out is not None and os.path.realpath(out) == os.path.realpath(path):
             raise UsageError(f"--out {out} is also to be screened; give the results a folder of their own")
-        for found in _walk(path, out):
-            yield Item(found, _unique(found.relative_to(path), taken))
+        else:
+            found = list(_walk(path, out))
+        for file in found:
+            relative = Path(path.name) if file == path else file.relative_to(path)
+            yield Item(file, _unique(relative, taken))
 
 
 def _walk(root: Path, out: Path | None) -> Iterator[Path]:
-    unlisted: list[Path] = []  # folders that may not be read: they get a row as well
-    results = out and out.resolve()
+    """The files below a folder, and the folders that cannot be walked: they get a row as well."""
+    unlisted: list[Path] = []
     for folder, subfolders, files in os.walk(root, onerror=lambda e: unlisted.append(Path(e.filename))):
         here = Path(folder)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith(".") and (here / s).resolve() != results)
-        for name in sorted(files):
-            passed_over = name.startswith(".") or name == ATTRIBUTION_FILE
-            if not passed_over and (here / name).is_file():
+        subfolders[:] = sorted(s for s in subfolders if _may_hold_photographs(here / s, out))
+        links = [s for s in subfolders if os.path.islink(here / s)]  # os.walk does not follow them
+        for name in sorted(files + links):
+            if not name.startswith(".") and name != ATTRIBUTION_FILE:
                 yield here / name
     yield from unlisted
 
 
+def _may_hold_photographs(folder: Path, out: Path | None) -> bool:
+    is_out = out is not None and os.path.realpath(folder) == os.path.realpath(out)
+    return not is_out and not folder.name.startswith(".")
+
+
 def _unique(relative: Path, taken: set[str]) -> Path:
-    """The path without its suffix, with it where that name is taken, or else numbered."""
-    stem, number = relative.with_suffix(""), 1
+    """The path without its suffix, with it where that name is taken, or else numbered.
+
+    Valid Unicode, so that rows can name the files exactly, and never too long for a file system.
+    """
+    relative = Path(results.text_of(relative))
+    folder = Path(*(_shortened(part) for part in relative.parent.parts))
+    stem, number = folder / _shortened(relative.stem), 1
     while str(stem).casefold() in taken:
-        stem = relative if number == 1 else relative.with_name(f"{relative.name}-{number}")
+        stem = folder / (_shortened(relative.name) + (f"-{number}" if number > 1 else ""))
         number += 1
     taken.add(str(stem).casefold())
     return stem
 
 
-def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Row, bool]:
-    """The row of one file, and whether it could be read. One bad file never stops a run."""
+def _shortened(name: str) -> str:
+    return name.encode()[:LONGEST_NAME].decode(errors="ignore")
+
+
+def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Row, Ending]:
+    """The row of one file, and how it went. One bad file never stops a run."""
     clock, total = Stopwatch(), Stopwatch()
     view = "octa" if args.task == "faz" else args.view
     try:
@@ -151,25 +189,40 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
         with clock.stage("save"):
             masks, overlay = _save(item, frame, exam, args)
     except UnreadableImageError as error:
-        return failed_row(item.path, args.task, view, str(error), "the file cannot be read"), False
-    except results.OutputError:
+        return failed_row(item.path, args.task, view, str(error), "the file cannot be read"), Ending.UNREADABLE
+    except MemoryError:
+        reason = f"{_name(item.path)} does not fit into memory; export it smaller"
+        tip = "Export the photograph at a lower resolution."
+        return failed_row(item.path, args.task, view, reason, "too large", tip), Ending.UNREADABLE
+    except OutputError:
         raise
     except Exception as error:  # a fault of ours in one image must not cost the others
         print(f"tenohira: internal error in {results.printable(item.path)}", file=sys.stderr)
         traceback.print_exc()
         reason = f"internal error ({type(error).__name__}): the image was not screened"
-        return failed_row(item.path, args.task, view, reason, "internal error", "Please report this image."), False
+        row = failed_row(item.path, args.task, view, reason, "internal error", "Please report this image.")
+        return row, Ending.INTERNAL_ERROR
     timings = {**clock.ms, **total.ms}
     row = row_of(item.path, exam, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles)
-    return row, True
+    return row, Ending.READ
 
 
 def _read(path: Path) -> Frame:
-    if path.exists() and not path.is_file():  # a pipe would block, a folder cannot be decoded
-        raise UnreadableImageError(
-            f"{path.name} is not a regular file or may not be listed; check its permissions"
-        )
+    """Raises UnreadableImageError, also for what only looks like a file: a pipe would block for ever."""
+    name, is_link = _name(path), os.path.islink(path)
+    if os.path.isdir(path) and is_link:
+        raise UnreadableImageError(f"{name} is a link to a folder, which is not followed; name that folder itself")
+    if os.path.isdir(path):
+        raise UnreadableImageError(f"{name} is a folder that may not be listed; check its permissions")
+    if is_link and not os.path.exists(path):
+        raise UnreadableImageError(f"{name} is a link to nothing that can be reached; copy the photograph itself")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UnreadableImageError(f"{name} is not a regular file; copy the photograph itself")
     return read_image(path)
+
+
+def _name(path: Path) -> str:
+    return results.text_of(Path(path.name))
 
 
 def _save(
@@ -183,7 +236,7 @@ def _save(
         relative = Path("masks", f"{item.stem}.{name}.png")
         mask = region.in_image(frame.pixels.shape[:2])
         _write_picture(args.out / relative, mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        masks[name] = results.text_of(relative)
+        masks[name] = str(relative)
     if args.no_overlay:
         return masks, None
     from device import overlay
@@ -191,26 +244,24 @@ def _save(
     relative = Path("overlays", f"{item.stem}.jpg")
     picture = np.asarray(overlay.draw(frame.pixels, exam))[..., ::-1]  # OpenCV writes BGR
     _write_picture(args.out / relative, picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return masks, results.text_of(relative)
+    return masks, str(relative)
 
 
 def _write_picture(path: Path, picture: np.ndarray, options: list[int]) -> None:
-    data = cv2.imencode(path.suffix, picture, options)[1].tobytes()
+    results.write_file(path, cv2.imencode(path.suffix, picture, options)[1].tobytes())
+
+
+def _show(rows: list[Row], args: argparse.Namespace) -> None:
+    """The table, then the page: printing needs no room on the disk. Raises OutputError for the page."""
+    if not rows:
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        _print_table(rows)
+    finally:
+        if args.page:
+            from device import page
 
-
-def _write_page(out: Path, rows: list[Row]) -> None:
-    from device import page
-
-    target = out / "index.html"
-    try:
-        target.write_text(page.render(rows), encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(target, error) from error
+            results.write_file(args.out / "index.html", page.render(rows).encode())
 
 
 def _with_progress(items: list[Item]) -> Iterable[Item]:

@@ -8,6 +8,8 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -118,11 +120,20 @@ def test_one_internal_error_does_not_stop_the_run(photos, tmp_path, monkeypatch,
         return [][1] if len(calls) == 1 else work(x)
 
     monkeypatch.setattr(network, "run", fail_once)
-    assert screen_once(photos, tmp_path / "out") == 0
+    assert screen_once(photos, tmp_path / "out") == screen.INTERNAL_ERROR == 5
     failed, good = rows(tmp_path / "out")[:2]
     assert failed["outcome"] == "ungradable" and "IndexError" in failed["reasons"][0]
     assert good["outcome"] == "no_referral"
-    assert "internal error" in capsys.readouterr().err
+    assert "internal errors in 1 of 6 images" in capsys.readouterr().err
+
+
+def test_an_image_too_large_for_the_memory_is_told_so(photos, tmp_path, monkeypatch, machine):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(machine.models["disc_cup"].network, "run", fail)
+    assert screen_once(photos / "a.png", tmp_path / "out") == screen.NOTHING_READ
+    assert rows(tmp_path / "out")[0]["reasons"] == ["a.png does not fit into memory; export it smaller"]
 
 
 def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
@@ -175,12 +186,113 @@ def test_a_pipe_does_not_hang_the_run(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     assert screen_once(tmp_path / "pipe.jpg", tmp_path / "out") == 4
     assert "regular file" in rows(tmp_path / "out")[0]["reasons"][0]
+    assert screen_once(tmp_path, tmp_path / "out") == 4
+    assert "regular file" in rows(tmp_path / "out")[0]["reasons"][0]
+
+
+def test_links_that_lead_nowhere_or_to_folders_get_a_row(photos, tmp_path):
+    (photos / "folder").symlink_to(photos / "deep")
+    (photos / "gone.jpg").symlink_to(photos / "nowhere.jpg")
+    (photos / "loop.jpg").symlink_to("loop.jpg")
+    (photos / "same.png").symlink_to("a.png")
+    assert screen_once(photos, tmp_path / "out") == 0
+    by_name = {Path(r["image"]).relative_to(photos).as_posix(): r for r in rows(tmp_path / "out")}
+    assert len(by_name) == 10
+    assert "link to a folder" in by_name["folder"]["reasons"][0]
+    assert "link to nothing" in by_name["gone.jpg"]["reasons"][0]
+    assert "link to nothing" in by_name["loop.jpg"]["reasons"][0]
+    assert by_name["same.png"]["outcome"] == "no_referral"
+
+
+def test_long_names_are_cut_and_stay_apart(tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for folder in ("d" * 200 + "1", "d" * 200 + "2"):
+        (photos / folder).mkdir(parents=True)
+        for name in ("x" * 246 + ".png", "x" * 245 + "y.png", "眼" * 83 + ".png"):
+            Image.fromarray(paint()).save(photos / folder / name)
+    assert screen_once(photos, out) == 0
+    files = [Path(f) for r in rows(out) for f in (r["overlay"], *r["masks"].values())]
+    assert len(set(files)) == 18 and all((out / f).is_file() for f in files)
+    assert all(len(part.encode()) <= 160 for f in files for part in f.parts)
+    assert screen_once("z" * 300 + ".jpg", out) == 4
+    assert "too long" in rows(out)[0]["reasons"][0]
+
+
+@contextmanager
+def without_roots_rights():
+    """Root may read everything; tests of permissions need somebody else."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="this system has other permissions")
+def test_folders_that_are_closed_get_rows():
+    with tempfile.TemporaryDirectory() as name:  # not in tmp_path, which only its owner may enter
+        os.chmod(name, 0o755)
+        photos, out = Path(name, "photos"), Path(name, "out")
+        unlisted = Path(os.fsdecode(os.fsencode(photos) + b"/\xff"))
+        for folder in (photos / "closed", photos / "open", photos / "no_search", unlisted):
+            folder.mkdir(parents=True)
+            (folder / "a.png").write_bytes(cv2.imencode(".png", paint()[..., ::-1])[1].tobytes())
+        assert screen_once(photos, out) == 0 and len(rows(out)) == 4  # whatever is imported late is so by now
+        out.chmod(0o777)
+        for written in out.rglob("*"):
+            written.chmod(0o777)
+        (photos / "closed").chmod(0)
+        (photos / "no_search").chmod(0o644)  # its names can be read, its files cannot
+        unlisted.chmod(0o311)
+        with without_roots_rights():
+            assert screen_once(photos, out) == 0
+            why = {Path(r["image"]).relative_to(photos).as_posix(): r["reasons"][0] for r in rows(out)}
+            assert screen_once(unlisted, out) == 4 and len(rows(out)) == 1
+    assert set(why) == {"closed", "open/a.png", "no_search/a.png", "\\xff"}
+    assert "may not be listed" in why["closed"] and "\\xff is a folder" in why["\\xff"]
+    assert "Permission denied" in why["no_search/a.png"]
 
 
 def test_a_folder_that_cannot_be_written_is_explained(photos, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert screen_once(photos, tmp_path / "file") == 2
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_full_disk_costs_neither_the_table_nor_the_first_error(photos, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    write = Path.write_bytes
+
+    def fill(path, data):
+        pictures = [p for p in out.rglob("*.*") if p.suffix in {".png", ".jpg"}]
+        full = len(pictures) == 3  # two masks and an overlay; half of the next file still fits
+        write(path, data[: len(data) // 2] if full else data)
+        if full:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert screen_once(photos, out, "--page") == 2
+    said = capsys.readouterr()
+    assert "no referral" in said.out
+    assert "a.png.disc.png" in said.err and "No space left" in said.err and "index.html" not in said.err
+    files = [p for p in out.rglob("*") if p.is_file()]
+    assert len(files) == 4 and not (out / "index.html").exists()  # results.jsonl, three pictures
+    assert all(Image.open(p).size for p in files if p.suffix in {".png", ".jpg"})
+
+
+def test_rows_that_do_not_fit_are_an_explained_error(photos, tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    code = limit + (
+        "from pathlib import Path; from device.results import *\n"
+        "row = failed_row(Path('a'), 'glaucoma', 'auto', 'why ' * 500, 'x')\n"
+        f"try:\n    with Writer(Path({str(tmp_path)!r}), as_json=True, as_csv=True) as w: w.write(row)\n"
+        "except OutputError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
+    assert done.stdout.startswith("cannot write to"), done.stderr
 
 
 def test_names_that_differ_only_in_case_or_suffix_stay_apart():
@@ -198,7 +310,18 @@ def test_a_name_that_is_no_unicode_gets_a_row(tmp_path):
     except OSError:
         pytest.skip("this file system takes Unicode names only")
     assert screen_once(os.fsdecode(name), tmp_path / "out", "--page", "--csv") == 0
-    assert rows(tmp_path / "out")[0]["image"].endswith("\\xff.png")
+    (row,) = rows(tmp_path / "out")
+    assert row["image"].endswith("\\xff.png")
+    for written in (row["overlay"], *row["masks"].values()):
+        assert (tmp_path / "out" / written).is_file()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_and_no_unicode_gets_a_row(tmp_path):
+    pipe = os.fsencode(tmp_path) + b"/\xff.jpg"
+    os.mkfifo(pipe)
+    assert screen_once(os.fsdecode(pipe), tmp_path / "out", "--csv", "--page") == 4
+    assert rows(tmp_path / "out")[0]["reasons"][0].startswith("\\xff.jpg is not a regular file")
 
 
 def test_names_steer_neither_terminals_nor_spreadsheets(tmp_path, monkeypatch, capsys):
