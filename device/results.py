@@ -20,6 +20,10 @@ from device.verdict import Outcome
 
 SCHEMA = 1  # raised when a key changes its meaning or goes away; new keys alone do not raise it
 
+MARKER = ".tenohira-results"  # in every folder of results: no walk takes what lies there for photographs
+LISTS = ("results.jsonl", "results.csv", "index.html")
+PICTURES = ("masks", "overlays")
+
 UNREADABLE_TIP = "Export the photograph again as JPEG, PNG, TIFF, BMP or DICOM."
 
 
@@ -109,6 +113,26 @@ def printable(path: Path) -> str:
     return re.sub(steering, lambda match: match[0].encode("unicode_escape").decode(), text_of(path))
 
 
+def is_results(folder: Path) -> bool:
+    """Whether an earlier run has written its results into a folder."""
+    return os.path.exists(folder / MARKER)
+
+
+def prepare(folder: Path) -> None:
+    """Make and mark a folder for results; the lists of an earlier run, which tell of other rows, go away.
+
+    A folder that no run has marked keeps its files until they are replaced: its index.html may be another's.
+    Raises OutputError where the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in LISTS if is_results(folder) else ():
+            (folder / name).unlink(missing_ok=True)
+        (folder / MARKER).write_text("Results of `tenohira screen`, which passes over folders with this file.\n")
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, and the folders that it needs. Raises OutputError where that fails."""
     part = path.with_name(path.name + ".part")
@@ -136,7 +160,6 @@ class Writer:
 
     def __init__(self, folder: Path, *, as_json: bool, as_csv: bool) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._json: IO[bytes] | None = open(folder / "results.jsonl", "wb") if as_json else None  # noqa: SIM115
             self._csv: IO[str] | None = None
             if as_csv:

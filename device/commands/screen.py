@@ -36,9 +36,10 @@ or results that cannot be written; 4 not one image could be read; 5 an internal 
 others were answered); 130 interrupted (rows written so far stay).
 """
 FILES = """
-Folders are walked recursively, without hidden files and folders, the samples' ATTRIBUTION.txt, and DIR itself.
-Every other file gets a row: what is no image, or cannot be read, is ungradable with the reason, and the run goes
-on; so is a link to a folder, which is not followed. docs/results-schema.md describes the rows.
+Folders are walked recursively, without hidden files and folders, the samples' ATTRIBUTION.txt, DIR itself, and
+the results of earlier runs, which a file .tenohira-results marks. Every other file gets a row: what is no image,
+or cannot be read, is ungradable with the reason, and the run goes on; so is a link to a folder, which is not
+followed. docs/results-schema.md describes the rows.
 """
 
 
@@ -73,12 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Screen, write, print the table. Returns the exit codes that ``--help`` documents.
 
-    Raises UsageError for arguments that contradict each other
+    Raises UsageError for arguments that contradict each other and for inputs where results are to be written,
     BundleError and KeyFileError for refused bundles, OutputError where results cannot be written.
     """
     _check(args)
     items = list(find_images(args.paths, args.out))
     machine = Pipeline.load(args.bundles, args.keys, TASKS[args.task], args.threads, args.operating_point)
+    if args.out is not None:
+        results.prepare(args.out)
     rows: list[Row] = []
     endings: Counter[Ending] = Counter()
     try:
@@ -120,19 +123,32 @@ class Ending(Enum):
 
 # Files are asked about with os.path, which answers False where pathlib raises: names too long, folders closed.
 def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
-    """Every file to screen, in a stable order. ``out`` is never walked: its masks are no photographs.
+    """Every file to screen, in a stable order. Results are never walked: masks are no photographs.
 
-    Raises UsageError where ``out`` is one of the folders to be walked.
+    Raises UsageError where ``out`` or the results of an earlier run are to be walked, and where writing into
+    ``out`` could overwrite a file to be screened.
     """
     taken: set[str] = set()
+    written = [] if out is None else [os.path.realpath(out / n) for n in (*results.PICTURES, *results.LISTS)]
     for path in paths:
         if not os.path.isdir(path):
             found = [path]
         elif out is not None and os.path.realpath(out) == os.path.realpath(path):
             raise UsageError(f"--out {out} is also to be screened; give the results a folder of their own")
+        elif results.is_results(path):
+            raise UsageError(
+                f"{path} holds the results of an earlier run; name the photographs instead, "
+                f"or delete {path / results.MARKER} to have everything in it screened"
+            )
         else:
             found = list(_walk(path, out))
         for file in found:
+            place = Path(os.path.realpath(file))
+            if any(place.is_relative_to(w) for w in written):
+                raise UsageError(
+                    f"{results.printable(file)} lies where --out {out} is written to and could be overwritten; "
+                    "give the results a folder of their own"
+                )
             relative = Path(path.name) if file == path else file.relative_to(path)
             yield Item(file, _unique(relative, taken))
 
@@ -151,8 +167,12 @@ def _walk(root: Path, out: Path | None) -> Iterator[Path]:
 
 
 def _may_hold_photographs(folder: Path, out: Path | None) -> bool:
-    is_out = out is not None and os.path.realpath(folder) == os.path.realpath(out)
-    return not is_out and not folder.name.startswith(".")
+    if folder.name.startswith(".") or (out is not None and os.path.realpath(folder) == os.path.realpath(out)):
+        return False
+    if results.is_results(folder):
+        print(f"tenohira: passing over {results.printable(folder)}, results of an earlier run", file=sys.stderr)
+        return False
+    return True
 
 
 def _unique(relative: Path, taken: set[str]) -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from device import cli, pipeline
+from device import cli, pipeline, results
 from device.commands import screen
 from device.pipeline import Pipeline
 from device.quality import Quality
@@ -134,6 +134,41 @@ def test_an_image_too_large_for_the_memory_is_told_so(photos, tmp_path, monkeypa
     monkeypatch.setattr(machine.models["disc_cup"].network, "run", fail)
     assert screen_once(photos / "a.png", tmp_path / "out") == screen.NOTHING_READ
     assert rows(tmp_path / "out")[0]["reasons"] == ["a.png does not fit into memory; export it smaller"]
+
+
+def test_an_input_is_never_overwritten(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    for folder in ("overlays", "masks"):
+        (out / folder).mkdir(parents=True)
+        photo = out / folder / "a.jpg"
+        photo.write_bytes((photos / "a.jpg").read_bytes())
+        (photos / "link.jpg").unlink(missing_ok=True)
+        (photos / "link.jpg").symlink_to(photo)
+        for given in (photo, photo.parent, photos):
+            assert screen_once(given, out) == 2
+            assert "own" in capsys.readouterr().err
+        assert photo.read_bytes() == (photos / "a.jpg").read_bytes()
+    assert sorted(p.name for p in out.iterdir()) == ["masks", "overlays"]
+
+
+def test_earlier_results_are_no_photographs(photos, tmp_path, capsys):
+    assert screen_once(photos, photos / "first", "--page") == 0
+    assert screen_once(photos, tmp_path / "out") == 0 and len(rows(tmp_path / "out")) == 6
+    assert "passing over" in capsys.readouterr().err
+    assert screen_once(photos / "first", tmp_path / "out") == 2
+    assert "earlier run" in capsys.readouterr().err
+
+
+def test_a_run_removes_the_lists_of_the_one_before(photos, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.html").write_text("a page of somebody else")
+    photo = str(photos / "a.png")
+    assert cli.main(["screen", photo, "--out", str(out)]) == 0
+    assert (out / "index.html").is_file()
+    assert cli.main(["screen", photo, "--out", str(out), "--json", "--csv", "--page"]) == 0
+    assert cli.main(["screen", photo, "--out", str(out)]) == 0
+    assert sorted(p.name for p in out.iterdir()) == [results.MARKER, "masks", "overlays"]
 
 
 def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
@@ -279,7 +314,7 @@ def test_a_full_disk_costs_neither_the_table_nor_the_first_error(photos, tmp_pat
     assert "no referral" in said.out
     assert "a.png.disc.png" in said.err and "No space left" in said.err and "index.html" not in said.err
     files = [p for p in out.rglob("*") if p.is_file()]
-    assert len(files) == 4 and not (out / "index.html").exists()  # results.jsonl, three pictures
+    assert len(files) == 5 and not (out / "index.html").exists()  # the marker, results.jsonl, three pictures
     assert all(Image.open(p).size for p in files if p.suffix in {".png", ".jpg"})
 
 
