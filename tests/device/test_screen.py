@@ -373,7 +373,7 @@ def test_names_steer_neither_terminals_nor_spreadsheets(tmp_path, monkeypatch, c
 
 def test_faz_rows(tmp_path):
     picture = paint(200, (104, 98), (40, 40), (0, 0), surround=False)
-    Image.fromarray(picture).save(tmp_path / "octa.png")
+    Image.fromarray(picture[..., 1]).save(tmp_path / "octa.png")  # grey, as OCTA images are
     assert screen_once(tmp_path / "octa.png", tmp_path / "out", "--task", "faz", "--field-mm", "3", "--page") == 0
     (row,) = rows(tmp_path / "out")
     assert set(row["masks"]) == {"faz"} and row["faz"]["unit"] == "mm2"
