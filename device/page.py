@@ -83,6 +83,7 @@ def _article(row: Row) -> str:
 <div class="text">
 <h2>{name}</h2>
 <p class="outcome">{_symbol(row.outcome)}{words}</p>
+{_quality(row)}
 {_figures(row)}
 <ul>{reasons}</ul>
 {tip}
@@ -90,6 +91,13 @@ def _article(row: Row) -> str:
 </div>
 </article>
 """
+
+
+def _quality(row: Row) -> str:
+    """What was wrong with a photograph that was measured all the same: its numbers deserve less trust."""
+    if row.outcome is Outcome.UNGRADABLE or row.quality["grade"] == "good":
+        return ""
+    return f'<p class="quality">Quality {escape(row.quality["grade"])}: {escape(row.quality["cause"])}</p>'
 
 
 def _figures(row: Row) -> str:
@@ -128,10 +136,14 @@ def _details(row: Row) -> str:
             ("area cup-to-disc ratio", f"{m['area_cdr']:.2f}"),
             ("rim-to-disc ratio", ", ".join(f"{k} {v:.2f}" for k, v in m["rim_disc_ratio"].items())),
         ]
-    lines += [
-        (f"threshold of {q.replace('_', ' ')}", f"{p['threshold']:.2f} ({p['name']})")
-        for q, p in row.operating_points.items()
-    ]
+    for quantity, p in row.operating_points.items():
+        lines += [
+            (f"threshold of {quantity.replace('_', ' ')}", f"{p['threshold']:.2f} ({p['name']})"),
+            (
+                "measured there",
+                f"sensitivity {p['sensitivity']:.2f}, specificity {p['specificity']:.2f} ({p['measured_on']})",
+            ),
+        ]
     if "total" in row.timings_ms:
         lines.append(("time", f"{row.timings_ms['total']:.0f} ms"))
     cells = "".join(f'<tr><th scope="row">{escape(k)}</th><td>{escape(v)}</td></tr>' for k, v in lines)

@@ -13,6 +13,7 @@ from typing import IO, Any, Self
 
 import msgspec
 
+from device.bundle import OperatingPoint
 from device.errors import TenohiraError
 from device.pipeline import Examination
 from device.quality import Quality
@@ -20,7 +21,7 @@ from device.verdict import Outcome
 
 SCHEMA = 1  # raised when a key changes its meaning or goes away; new keys alone do not raise it
 
-MARKER = ".tenohira-results"  # in every folder of results: no walk takes what lies there for photographs
+MARKER = ".tenohira-results"  # in every folder of results: no walk takes what was written there for photographs
 LISTS = ("results.jsonl", "results.csv", "index.html")
 PICTURES = ("masks", "overlays")
 
@@ -80,12 +81,16 @@ def row_of(
         disc=None if exam.disc is None else _rounded(msgspec.to_builtins(exam.disc)),
         measurements=measures,
         faz=None if exam.faz is None else _rounded(msgspec.to_builtins(exam.faz)),
-        operating_points={q: {"name": p.name, "threshold": p.threshold} for q, p in exam.points.items()},
+        operating_points={q: _point(p) for q, p in exam.points.items()},
         masks=masks,
         overlay=overlay,
         timings_ms={stage: round(ms, 2) for stage, ms in timings_ms.items()},
         bundles=bundles,
     )
+
+
+def _point(p: OperatingPoint) -> dict[str, Any]:
+    return {key: value for key, value in msgspec.to_builtins(p).items() if key != "quantity"}
 
 
 def failed_row(image: Path, task: str, view: str, reason: str, cause: str, tip: str = UNREADABLE_TIP) -> Row:
@@ -128,7 +133,7 @@ def prepare(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in LISTS if is_results(folder) else ():
             (folder / name).unlink(missing_ok=True)
-        (folder / MARKER).write_text("Results of `tenohira screen`, which passes over folders with this file.\n")
+        (folder / MARKER).write_text("Results of `tenohira screen`, which does not screen what it wrote here.\n")
     except OSError as error:
         raise cannot_write(folder, error) from error
 

@@ -37,9 +37,9 @@ others were answered); 130 interrupted (rows written so far stay).
 """
 FILES = """
 Folders are walked recursively, without hidden files and folders, the samples' ATTRIBUTION.txt, DIR itself, and
-the results of earlier runs, which a file .tenohira-results marks. Every other file gets a row: what is no image,
-or cannot be read, is ungradable with the reason, and the run goes on; so is a link to a folder, which is not
-followed. docs/results-schema.md describes the rows.
+what earlier runs wrote (a file .tenohira-results marks their folders). Every other file gets a row: what is no
+image, or cannot be read, is ungradable with the reason, and the run goes on; so is a link to a folder, which is
+not followed. docs/results-schema.md describes the rows.
 """
 
 
@@ -125,8 +125,7 @@ class Ending(Enum):
 def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
     """Every file to screen, in a stable order. Results are never walked: masks are no photographs.
 
-    Raises UsageError where ``out`` or the results of an earlier run are to be walked, and where writing into
-    ``out`` could overwrite a file to be screened.
+    Raises UsageError where ``out`` is to be walked, or where writing into it could overwrite an input.
     """
     taken: set[str] = set()
     written = [] if out is None else [os.path.realpath(out / n) for n in (*results.PICTURES, *results.LISTS)]
@@ -135,11 +134,6 @@ def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
             found = [path]
         elif out is not None and os.path.realpath(out) == os.path.realpath(path):
             raise UsageError(f"--out {out} is also to be screened; give the results a folder of their own")
-        elif results.is_results(path):
-            raise UsageError(
-                f"{path} holds the results of an earlier run; name the photographs instead, "
-                f"or delete {path / results.MARKER} to have everything in it screened"
-            )
         else:
             found = list(_walk(path, out))
         for file in found:
@@ -156,23 +150,19 @@ def find_images(paths: Iterable[Path], out: Path | None) -> Iterator[Item]:
 def _walk(root: Path, out: Path | None) -> Iterator[Path]:
     """The files below a folder, and the folders that cannot be walked: they get a row as well."""
     unlisted: list[Path] = []
+    results_of_this_run = out and os.path.realpath(out)
     for folder, subfolders, files in os.walk(root, onerror=lambda e: unlisted.append(Path(e.filename))):
         here = Path(folder)
-        subfolders[:] = sorted(s for s in subfolders if _may_hold_photographs(here / s, out))
+        written = (*results.PICTURES, *results.LISTS) if results.is_results(here) else ()
+        kept = [
+            s for s in subfolders if not s.startswith(".") and os.path.realpath(here / s) != results_of_this_run
+        ]
+        subfolders[:] = sorted(set(kept) - set(written))
         links = [s for s in subfolders if os.path.islink(here / s)]  # os.walk does not follow them
-        for name in sorted(files + links):
-            if not name.startswith(".") and name != ATTRIBUTION_FILE:
+        for name in sorted({*files, *links} - {*written, ATTRIBUTION_FILE}):
+            if not name.startswith("."):
                 yield here / name
     yield from unlisted
-
-
-def _may_hold_photographs(folder: Path, out: Path | None) -> bool:
-    if folder.name.startswith(".") or (out is not None and os.path.realpath(folder) == os.path.realpath(out)):
-        return False
-    if results.is_results(folder):
-        print(f"tenohira: passing over {results.printable(folder)}, results of an earlier run", file=sys.stderr)
-        return False
-    return True
 
 
 def _unique(relative: Path, taken: set[str]) -> Path:

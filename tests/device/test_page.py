@@ -53,6 +53,18 @@ class Page(HTMLParser):
             self.text.append(data)
 
 
+def test_a_threshold_comes_with_what_was_measured_there_and_weak_quality_is_in_sight():
+    balanced = {"name": "balanced", "threshold": 0.62, "sensitivity": 0.861, "specificity": 0.93,
+                "measured_on": "176 eyes"}  # fmt: skip
+    quality = {"grade": "usable", "score": 0.5, "cause": "under-exposure", "tip": "Raise the flash."}
+    text = " ".join(
+        Page(page.render([row(operating_points={"glaucoma_probability": balanced}, quality=quality)])).text
+    )
+    assert "0.62 (balanced)" in text and "sensitivity 0.86, specificity 0.93 (176 eyes)" in text
+    assert "Quality usable: under-exposure" in text
+    assert "Quality" not in " ".join(Page(page.render([row()])).text)
+
+
 def test_every_image_is_shown_with_outcome_numbers_and_reason():
     rows = [
         row(),
