@@ -53,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"unknown data set {unknown[0]!r}; choose from {', '.join(SETS)}")
     samples = {name: load_split(root, name, args.part) for name in names}
     samples = {name: s for name, s in samples.items() if s}
-    out = args.out or Path("out", "evaluation", f"{Path(args.what).stem}-{args.part}")
+    name = f"device-{args.task}" if args.what == "device" else Path(args.what).stem
+    out = args.out or Path("out", "evaluation", f"{name}-{args.part}")
     out.mkdir(parents=True, exist_ok=True)
 
     tables: dict[str, list[dict[str, str]]] = {"overlap": [], "agreement": [], "decision": []}
