@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -90,7 +91,9 @@ def roc_plot(path: Path, cases: Cases, title: str) -> bool:
 
 
 def _finish(figure: plt.Figure, axes: plt.Axes, title: str, path: Path) -> None:
-    axes.set_title(title, fontsize=10, loc="left")
+    characters = int(11 * figure.get_figwidth())  # that fit into the figure's width
+    lines = [textwrap.fill(line, characters) for line in title.splitlines()]
+    axes.set_title("\n".join(lines), fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
     plt.close(figure)
