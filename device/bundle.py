@@ -88,6 +88,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     intended_use: str
     created: str
     members: dict[str, str]  # member -> SHA-256
+    certainty: float | None = None  # mean logit inside an outline below which nothing was found (segmentation)
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ class Outline:
     disc: Region
     cup: Region
     settled: bool  # the disc lies where the region of interest expects it
+    certain: bool  # the network is as sure of it as of the discs that it was validated on
 
     @property
     def found(self) -> Disc | None:
@@ -208,6 +209,8 @@ class Pipeline:
                 faults.append(f"the outlined disc is {share:.0%} of the field of view wide, which is implausible")
             if outline.found and not outline.settled:
                 faults.append("the outline of the optic disc does not settle")
+            if outline.found and not outline.certain:
+                faults.append("nothing in the picture is an optic disc with any certainty")
             if faults:
                 return replace(exam, reasons=tuple(faults))
             measures = measurement.measure_disc(outline.disc, outline.cup, frame.laterality)
@@ -284,7 +287,9 @@ class Pipeline:
                 both = segmentation.regions(raw, spec.zero_point, disc.roi(), pixels.shape[:2])
                 whole = segmentation.clean(both[0])
                 cup = segmentation.clean(segmentation.clip(both[1], whole))
-                outline = Outline(disc.roi(), whole, cup, settled=False)
+                certainty = segmentation.certainty(raw[..., 0], spec.zero_point, spec.scale)
+                certain = certainty >= (self.models["disc_cup"].manifest.certainty or 0.0)
+                outline = Outline(disc.roi(), whole, cup, settled=False, certain=certain)
                 found = outline.found
             if found is None:
                 break

@@ -55,6 +55,15 @@ def regions(logits: Int8Image, zero_point: int, square: Square, shape: tuple[int
     return [Region(mask, x0, y0) for mask in masks]
 
 
+def certainty(logits: Int8Image, zero_point: int, scale: float) -> float:
+    """Mean of the positive logits (h x w, int8) of a structure: how sure a network is of what it outlines.
+
+    0 where it outlines nothing.
+    """
+    inside = logits[logits > zero_point]
+    return (float(inside.mean()) - zero_point) * scale if inside.size else 0.0
+
+
 def clean(region: Region) -> Region:
     """The largest component with its holes filled; ``share`` says how much of the mask it was.
 

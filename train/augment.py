@@ -60,7 +60,7 @@ def jittered_region(recipe: Recipe, p: Prepared, rng: Rng) -> tuple[Square, Squa
         return whole, Square.around(d.cx + shift[0], d.cy + shift[1], side)
     if recipe.task == "disc_finder":
         beside = _beside(d, p.image.shape[:2], rng)
-        if beside is not None and rng.random() < 0.2 * a:  # a photograph of something else: there is no disc
+        if beside is not None and rng.random() < 0.12 * a:  # a photograph of something else: there is no disc
             return beside, Square(0, 0, beside.side)
         if rng.random() > 0.5 * a:  # the field as the device finds it, a little off
             side = s.side * np.exp(rng.uniform(-0.2, 0.15) * a)

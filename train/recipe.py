@@ -54,7 +54,7 @@ class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AugmentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Strengths from 0 (off) to 1 (as far as the field's cameras differ)."""
+    """Strengths: 0 is off, 1 as far as the cameras of these sets differ, more goes beyond them."""
 
     geometry: float = 1.0
     photometry: float = 1.0

@@ -93,6 +93,11 @@ def run(args: argparse.Namespace) -> int:
     manifest = describe(recipe, converted, args.version, metrics, images)
     if recipe.task_spec.kind == "classification":
         manifest = with_decision(manifest, converted, parts["val"])
+    if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all
+        images_seen = measure.inputs(recipe, pooled["val"], len(pooled["val"]))
+        least = measure.least_certainty(Network(converted.int8_tflite), images_seen)
+        manifest = msgspec.structs.replace(manifest, certainty=least)
+        print(f"least certainty of an outlined disc: {least:.2f}")
     golden = golden_input(recipe.size)
     path = bundle.write(
         (args.out or trained.folder) / f"{recipe.name}-{args.version}.tnh",

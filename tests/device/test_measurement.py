@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from device import measurement
 from device.geometry import Square
 from device.localization import locate, most_probable
-from device.segmentation import Region, clean, regions
+from device.segmentation import Region, certainty, clean, regions
 
 
 def ellipse(w, h, cx=200.0, cy=200.0, size=400, angle=0.0):
@@ -120,6 +120,13 @@ def test_millimetres_need_a_square_picture():
     zone = region(ellipse(60, 60))
     assert measurement.faz_faults(zone, (400, 440), None) == []
     assert any("not square" in f for f in measurement.faz_faults(zone, (400, 440), 0.0075))
+
+
+def test_certainty_is_the_mean_logit_of_what_is_inside():
+    logits = np.full((10, 10), -30, np.int8)
+    assert certainty(logits, -20, 0.5) == 0.0
+    logits[2:4], logits[4] = 0, 40
+    assert certainty(logits, -20, 0.5) == pytest.approx((2 * 10 + 30) / 3)
 
 
 def test_clean_keeps_the_largest_and_fills_it():

@@ -1,7 +1,9 @@
 """The pipeline's flow, on painted eyes and networks that see colours."""
 
 import math
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -87,6 +89,18 @@ def test_an_outline_that_never_settles_is_ungradable():
     assert restless.calls == 1 + pipeline.REPEATS
     assert exam.outcome is Outcome.UNGRADABLE and exam.vcdr is None
     assert "does not settle" in exam.reasons[0]
+
+
+def test_an_outline_less_certain_than_validated_discs_is_ungradable():
+    machine = build()
+    model = machine.models["disc_cup"]
+    inside = (160 - DISC_GREEN) / 2 * model.network.output.scale  # the rim's logit; the cup's is higher
+    for limit, outcome in ((inside - 1, Outcome.NO_REFERRAL), (40.0, Outcome.UNGRADABLE)):
+        manifest = msgspec.structs.replace(model.manifest, certainty=limit)
+        machine.models["disc_cup"] = replace(model, manifest=manifest)
+        exam = machine.screen(frame(paint()))
+        assert exam.outcome is outcome
+    assert exam.vcdr is None and "certainty" in exam.reasons[0]
 
 
 def test_the_more_certain_of_two_bright_patches_is_the_disc():

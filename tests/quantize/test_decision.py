@@ -69,3 +69,13 @@ def test_the_device_uses_the_same_formula():
     evidence = Evidence(np.array([1.5]), np.array([0.6]), np.array([1.0]), np.ones(1), 0)
     device = probability(manifest("glaucoma", ConstantClassifier(0), probability=constants), 1.5, 0.6)
     assert probabilities(evidence, constants)[0] == pytest.approx(device)
+
+
+def test_of_nearly_equal_points_the_most_sensitive_is_balanced():
+    label = np.repeat([0.0, 1.0], 500)
+    probability = np.concatenate([np.linspace(0, 0.5, 500), np.linspace(0.4, 0.9, 500)])
+    probability[:4] = 0.45  # a hair more healthy eyes above than ill eyes below: the index is flat there
+    balanced, _ = operating_points(probability, label, "toy")
+    best = max((probability[label == 1] >= t).mean() - (probability[label == 0] >= t).mean() for t in probability)
+    assert balanced.sensitivity + balanced.specificity - 1 >= best - 0.01
+    assert balanced.sensitivity > 0.98
