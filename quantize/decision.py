@@ -103,8 +103,11 @@ def probabilities(evidence: Evidence, p: Probability) -> Floats:
 def operating_points(
     probability: Floats, label: Floats, measured_on: str, weight: Floats | None = None
 ) -> tuple[OperatingPoint, ...]:
-    """Two thresholds on a probability (refer at or above it): ``balanced``, of the largest Youden index (with
-    weights; of all within 0.01 of it, which the next photograph may reorder, the most sensitive), and ``specificity_95``, the most sensitive one with a specificity of at least 95 %.
+    """Two thresholds on a probability (refer at or above it).
+
+    ``balanced``: of the largest Youden index (with weights), or of those within 0.01 of it, which the next
+    photograph may reorder, the most sensitive. ``specificity_95``: the most sensitive with a specificity of at
+    least 95 %.
 
     The sensitivities and specificities that are stated are plain shares of images. Raises CalibrationError where a
     class is missing.
