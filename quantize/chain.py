@@ -40,3 +40,12 @@ def convert_network(network: torch.nn.Module, size: int, calibration: Images, pa
     serialized = exported.SerializeToString()
     checks = compare_chain(network, serialized, floating, int8, parity)
     return Converted(serialized, floating, int8, operators, checks)
+
+
+def int8_unchecked(network: torch.nn.Module, size: int, calibration: Images) -> bytes:
+    """The int8 model alone, int8 from end to end but without parity checks: for networks whose answers nobody
+    uses, such as a benchmark's peers. Raises as ``convert_network`` does."""
+    graph = Graph(to_onnx(network, size))
+    int8 = convert.to_int8(graph, calibrate(graph, calibration))
+    convert.int8_operators(int8)
+    return int8

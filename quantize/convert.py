@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
 from quantize.calibration import Ranges
 from quantize.errors import NotInt8Error
-from quantize.onnx_to_tf import Graph, Observer
+from quantize.onnx_to_tf import Graph
 
 INPUT_SCALE = 1 / 255
 INPUT_ZERO_POINT = -128
 # Operands that are int32 by the format: biases, axes, shapes, sizes and paddings, by operator and position.
 INT32_OPERANDS = {
     ("CONV_2D", 2),
+    ("TRANSPOSE_CONV", 0),
+    ("TRANSPOSE_CONV", 3),
     ("MEAN", 1),
     ("RESHAPE", 1),
     ("RESIZE_NEAREST_NEIGHBOR", 1),
@@ -27,7 +31,7 @@ INT32_OPERANDS = {
 
 def to_float(graph: Graph) -> bytes:
     """The float TFLite model: input 1 x S x S x 3 in [0, 1]."""
-    return bytes(_converter(graph, lambda name, x: x).convert())
+    return bytes(_converter(graph, (1, graph.size, graph.size, 3)).convert())
 
 
 def to_int8(graph: Graph, ranges: Ranges) -> bytes:
@@ -37,7 +41,24 @@ def to_int8(graph: Graph, ranges: Ranges) -> bytes:
     def fix_range(name: str, x: tf.Tensor) -> tf.Tensor:
         return tf.quantization.fake_quant_with_min_max_vars(x, *ranges[name])
 
-    converter = _converter(graph, fix_range)
+    return _int8(lambda image: graph(image, fix_range), (1, graph.size, graph.size, 3))
+
+
+def convolution_int8(size: int, width: int) -> bytes:
+    """One 3 x 3 "same" convolution with bias and ReLU on a map of ``size`` x ``size`` x ``width``, with random
+    weights, as a full-int8 TFLite model: what the runtime's kernels reach without anything around them."""
+    kernel = np.random.default_rng(0).normal(0, (2 / (9 * width)) ** 0.5, (3, 3, width, width)).astype(np.float32)
+
+    def layer(x: tf.Tensor) -> tf.Tensor:
+        x = tf.quantization.fake_quant_with_min_max_vars(x, 0.0, 1.0)
+        y = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), np.full(width, 0.1, np.float32)))
+        return tf.quantization.fake_quant_with_min_max_vars(y, 0.0, 4.0)
+
+    return _int8(layer, (1, size, size, width))
+
+
+def _int8(function: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> bytes:
+    converter = _converter(function, shape)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
@@ -46,10 +67,10 @@ def to_int8(graph: Graph, ranges: Ranges) -> bytes:
         return bytes(converter.convert())
 
 
-def _converter(graph: Graph, observe: Observer) -> tf.lite.TFLiteConverter:
-    spec = tf.TensorSpec([1, graph.size, graph.size, 3], tf.float32, name="image")
+def _converter(function: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...]) -> tf.lite.TFLiteConverter:
+    spec = tf.TensorSpec(shape, tf.float32, name="image")
     module = tf.Module()
-    module.function = tf.function(lambda image: graph(image, observe), input_signature=[spec])
+    module.function = tf.function(lambda image: function(image), input_signature=[spec])
     return tf.lite.TFLiteConverter.from_concrete_functions([module.function.get_concrete_function()], module)
 
 

@@ -1,4 +1,4 @@
-"""ONNX (NCHW) -> TensorFlow (NHWC): a strict builder for the dozen operators that this family has.
+"""ONNX (NCHW) -> TensorFlow (NHWC): a strict builder for the operators that this family and its references have.
 
 Any other operator, and any variant that is not translated exactly, is an error that names it. Vectors
 (B x C: pooled maps, gates, class logits) stay B x 1 x 1 x C inside, so that a dense layer is a 1 x 1
@@ -52,11 +52,13 @@ class Graph:
             for name in node.input:
                 consumers.setdefault(name, []).append(node.op_type)
         self.fused = {name for name, users in consumers.items() if users == ["Relu"]}
+        self.rectified = {n.output[0] for n in self.nodes if n.op_type == "Relu"}
 
     def __call__(self, image: tf.Tensor, observe: Observer = lambda name, x: x) -> tf.Tensor:
         values: dict[str, Any] = {**self.constants, self.input: observe(self.input, image)}
         for node in self.nodes:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            attributes["rectified"] = node.input[0] in self.rectified  # not of ONNX: no value is negative
             name = node.output[0]
             try:
                 result = OPERATORS[node.op_type](attributes, [values[i] if i else None for i in node.input])
@@ -113,6 +115,22 @@ def _conv(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
+def _conv_transpose(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
+    x, weight, bias = (*inputs, None)[:3]
+    steps = _ints(attributes, "strides", (1, 1))
+    _refuse_unless(attributes.get("group", 1) == 1, "groups")
+    _refuse_unless(attributes.get("auto_pad", b"NOTSET") == b"NOTSET", "auto_pad")
+    _refuse_unless("output_shape" not in attributes, "output_shape")
+    padded = any((*_ints(attributes, "pads", (0,)), *_ints(attributes, "output_padding", (0,))))
+    _refuse_unless(not padded and weight.shape[2:] == steps, "padding, or a kernel other than the stride")
+    _refuse_unless(_ints(attributes, "dilations", (1, 1)) == (1, 1), "dilation")
+    batch = x.shape[0] or tf.shape(x)[0]
+    size = [batch, x.shape[1] * steps[0], x.shape[2] * steps[1], weight.shape[1]]
+    kernel = np.transpose(weight, (2, 3, 1, 0))  # I O h w -> h w O I
+    y = tf.nn.conv2d_transpose(x, kernel, size, steps, "VALID")
+    return y if bias is None else tf.nn.bias_add(y, bias)
+
+
 def _gemm(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
     x, weight, bias = (*inputs, None)[:3]
     _refuse_unless(not attributes.get("transA") and attributes.get("alpha", 1.0) == 1.0, "transA or alpha")
@@ -122,9 +140,12 @@ def _gemm(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
 
 
 def _max_pool(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
-    _refuse_unless(not any(_ints(attributes, "pads", (0,))), "padding")
+    x, (top, left, bottom, right) = inputs[0], _ints(attributes, "pads", (0, 0, 0, 0))
     _refuse_unless(not attributes.get("ceil_mode"), "ceil_mode")
-    return tf.nn.max_pool2d(inputs[0], attributes["kernel_shape"], attributes["strides"], "VALID")
+    if top or left or bottom or right:  # ONNX pads with -infinity: zero is the same where nothing is negative
+        _refuse_unless(attributes["rectified"], "padding of values that may be negative")
+        x = tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]])
+    return tf.nn.max_pool2d(x, attributes["kernel_shape"], attributes["strides"], "VALID")
 
 
 def _mean(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
@@ -134,8 +155,10 @@ def _mean(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
 
 
 def _resize(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
-    x, scales = inputs[0], inputs[2]
-    _refuse_unless(scales is not None and list(scales[:2]) == [1, 1], "resize to a given size")
+    x, _, scales, sizes = (*inputs, None)[:4]
+    if sizes is not None:
+        scales = [1, 1, sizes[2] / x.shape[1], sizes[3] / x.shape[2]]
+    _refuse_unless(list(scales[:2]) == [1, 1], "other than height and width")
     _refuse_unless(scales[2] == scales[3] == int(scales[2]), "a scale that is not a whole number")
     size = [int(x.shape[1] * scales[2]), int(x.shape[2] * scales[3])]
     mode, grid = attributes["mode"], attributes["coordinate_transformation_mode"]
@@ -143,6 +166,13 @@ def _resize(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
         return tf.raw_ops.ResizeNearestNeighbor(images=x, size=size)
     _refuse_unless(mode == b"linear" and grid in (b"half_pixel", b"pytorch_half_pixel"), f"{mode!r}, {grid!r}")
     return tf.raw_ops.ResizeBilinear(images=x, size=size, half_pixel_centers=True)
+
+
+def _expand(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
+    """A pooled value repeated over a map, as a bilinear resize, which XNNPACK takes (a broadcast it does not)."""
+    x, shape = inputs
+    _refuse_unless(x.shape[1] == x.shape[2] == 1 and len(shape) == 4, "of anything but pooled values to a map")
+    return tf.raw_ops.ResizeBilinear(images=x, size=[int(n) for n in shape[2:]], half_pixel_centers=True)
 
 
 def _vector(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
@@ -163,6 +193,7 @@ def _operands(inputs: Sequence[Any]) -> Sequence[Any]:
 
 OPERATORS: dict[str, Translator] = {
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "Relu": lambda attributes, inputs: tf.nn.relu(inputs[0]),
     "Sigmoid": lambda attributes, inputs: tf.sigmoid(inputs[0]),
@@ -173,8 +204,9 @@ OPERATORS: dict[str, Translator] = {
     "GlobalAveragePool": _mean,
     "Resize": _resize,
     "Concat": _concat,
+    "Expand": _expand,
     "Unsqueeze": _vector,
     "Reshape": _vector,
     "Flatten": _vector,
 }
-_SAME_OR_FIXED_RANGE = {"Sigmoid", "MaxPool", "Unsqueeze", "Reshape", "Flatten", "Resize"}
+_SAME_OR_FIXED_RANGE = {"Sigmoid", "MaxPool", "Unsqueeze", "Reshape", "Flatten", "Resize", "Expand"}
