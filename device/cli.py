@@ -30,6 +30,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("train.commands.train", "train", "train one recipe; describe its size"),
     "evaluate": Verb("train.commands.evaluate", "train", "tables and plots of a run or a bundle on a fixed split"),
     "quantize": Verb("quantize.commands.quantize", "quantize", "trained run -> full-int8 signed bundle"),
+    "bench": Verb("quantize.commands.bench", "quantize", "time and memory against named peers, as ratios"),
 }
 
 NOTICE = (

@@ -29,3 +29,10 @@ class ParityError(TenohiraError):
 
     Do: look at the stage that the message names; more calibration inputs, or quantization-aware training.
     """
+
+
+class BenchError(TenohiraError):
+    """A candidate of the benchmark stopped or cannot be made, or a file of an earlier benchmark cannot be used.
+
+    Do: what the message says.
+    """

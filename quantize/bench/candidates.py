@@ -1,0 +1,150 @@
+"""What a benchmark measures: bundles, the pipeline, peers, frameworks, the roof, and ``tenohira screen``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PIL import Image
+
+from device import bundle
+from device.bundle import Bundle
+from device.camera.simulated import SimulatedCamera
+from device.pipeline import GLAUCOMA
+from quantize.bench import models
+from quantize.errors import BenchError
+from train.describe import size_of
+from train.networks import build
+from train.recipe import NetworkSpec, Recipe
+
+PEERS = {"unet": NetworkSpec(kind="unet"), "deeplabv3plus": NetworkSpec(kind="deeplabv3plus")}
+PEER_SIZE = 320  # pixels, the published comparison's
+REFERENCE = f"unet {PEER_SIZE} int8"
+CONVOLUTIONS = ((32, 96), (64, 80), (128, 80), (256, 40))  # channels, side of the map; the roof is the best
+PHOTOGRAPH_SEED = 0  # of the simulated eye
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something to measure: ``kind`` and ``options`` are a worker's, ``macs`` those of one run. It has a turn in
+    each ``every``-th round."""
+
+    name: str
+    kind: str
+    what: str
+    threads: int
+    options: dict[str, Any]
+    macs: int | None = None
+    every: int = 1
+
+    @property
+    def key(self) -> str:
+        """What tells it from all others of a run."""
+        return f"{self.name} x{self.threads}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates, what was left out and why, and the MACs of each task's network."""
+
+    candidates: list[Candidate]
+    left_out: list[str]
+    macs: dict[str, int]
+
+
+def choose(
+    threads: Iterable[int], quick: bool, work: Path, bundles: Path | None = None, keys: Path | None = None
+) -> Choice:
+    """All candidates on this machine. ``work`` is a folder for the files that they read; ``bundles`` and ``keys``
+    are folders (default: the shipped ones). Raises BundleError for a refused bundle, BenchError without one."""
+    shipped = bundles or bundle.SHIPPED
+    loaded = [bundle.load(path, keys) for path in sorted(shipped.glob(f"*{bundle.SUFFIX}"))]
+    if not loaded:
+        raise BenchError(f"there is no bundle (*{bundle.SUFFIX}) in {shipped}; name a folder that has one")
+    recipes = [_recipe(b) for b in loaded]
+    macs = [size_of(build(r.network, r.outputs), r.size).macs for r in recipes]
+    photograph = simulated_photograph(work)
+    left_out = ["tflite-runtime: it needs numpy < 2, which the quantize extra's packages do not work with"]
+    both = next((b for b in loaded if b.manifest.task == "disc_cup"), loaded[0])  # in quick runs
+    if quick:
+        left_out.append(f"--quick: PyTorch and ONNX Runtime but for {both.manifest.name} on one thread")
+    if whole := {b.manifest.task for b in loaded}.issuperset(GLAUCOMA):
+        folders = ["--bundles", str(shipped), *(["--keys", str(keys)] if keys else [])]
+    else:
+        left_out.append(f"pipeline: it needs bundles for {', '.join(GLAUCOMA)}")
+    found: list[Candidate] = []
+    for n in sorted(set(threads)):
+        if whole:
+            found += _pipeline(photograph, n, folders)
+        for each, recipe, count in zip(loaded, recipes, macs):
+            found += _bundle(each, recipe, n, count, work, not quick or (each is both and n == 1))
+        found += _peers(n, every=2 if quick else 1)
+        found += _roof(n)
+    return Choice(found, left_out, {b.manifest.task: count for b, count in zip(loaded, macs)})
+
+
+def simulated_photograph(work: Path) -> Path:
+    """A JPEG of a simulated eye, 1024 x 1024 pixels, as a camera would hand it over."""
+    path = work / "photograph.jpg"
+    with SimulatedCamera(seed=PHOTOGRAPH_SEED) as camera:
+        Image.fromarray(camera.still().pixels).save(path, quality=95)
+    return path
+
+
+def _pipeline(photograph: Path, threads: int, folders: list[str]) -> list[Candidate]:
+    arguments = [str(photograph), "--threads", str(threads), *folders]
+    return [
+        Candidate("pipeline", "pipeline", "decoded photograph to verdict", threads, {"arguments": arguments}),
+        Candidate(
+            "tenohira screen", "screen", "cold: from the start of the process to the printed verdict on a JPEG",
+            threads, {"arguments": arguments}, every=2,
+        ),
+    ]  # fmt: skip
+
+
+def _bundle(
+    each: Bundle, recipe: Recipe, threads: int, macs: int, work: Path, frameworks: bool
+) -> list[Candidate]:
+    name, release = each.manifest.name, f"{each.manifest.name}-{each.manifest.version}"
+    model = work / f"{release}.tflite"
+    model.write_bytes(each.model)
+    what, fresh = f"bundle {release}", f"the network of {release} with fresh weights, float32, in"
+    found = [Candidate(f"{name} int8", "int8", what, threads, {"model": str(model), "threads": threads}, macs)]
+    if frameworks:
+        options = {"recipe": each.manifest.recipe, "threads": threads}
+        found.append(Candidate(f"{name} torch", "torch", f"{fresh} PyTorch eager", threads, options, macs))
+        options = {"model": str(models.onnx(recipe)), "threads": threads}
+        found.append(Candidate(f"{name} onnx", "onnxruntime", f"{fresh} ONNX Runtime", threads, options, macs))
+    return found
+
+
+def _peers(threads: int, every: int) -> list[Candidate]:
+    found = []
+    for kind, spec in PEERS.items():
+        options = {"model": str(models.peer(spec, PEER_SIZE)), "threads": threads}
+        what = f"{kind} with random weights, int8 by the same chain"
+        macs = size_of(build(spec, models.OUTPUTS), PEER_SIZE).macs
+        found.append(Candidate(f"{kind} {PEER_SIZE} int8", "int8", what, threads, options, macs, every))
+    return found
+
+
+def _roof(threads: int) -> list[Candidate]:
+    found = []
+    for width, size in CONVOLUTIONS:
+        options = {"model": str(models.convolution(width, size)), "threads": threads}
+        what = f"one 3 x 3 convolution, {width} channels on {size} x {size}, int8"
+        name, macs = f"convolution {width} on {size}", 9 * width**2 * size**2
+        found.append(Candidate(name, "roof", what, threads, options, macs))
+    return found
+
+
+def _recipe(each: Bundle) -> Recipe:
+    try:
+        return msgspec.convert(each.manifest.recipe, Recipe)
+    except msgspec.ValidationError as error:
+        raise BenchError(
+            f"the recipe in {each.path.name} is not understood ({error}); make it again with 'tenohira quantize'"
+        ) from error

@@ -1,0 +1,85 @@
+"""Benchmarks as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quantize.bench.compare import Change
+from quantize.bench.report import Measured, Report
+from quantize.bench.summary import roof_by_threads
+
+HEADER = ("candidate", "threads", "time / reference", "95 %", "times faster", "GMAC", "GMAC/s", "of roof",
+          "ms", "p5 to p95", "peak MB", "steady MB")  # fmt: skip
+
+
+def markdown(report: Report) -> str:
+    """The whole report: what was measured where, the table, what was left out."""
+    machine, settings = report.machine, report.settings
+    lines = [
+        f"Time as a ratio to `{settings.reference}` on as many threads: median of {settings.rounds} rounds with "
+        "its bootstrap 95 % interval. Milliseconds are of this machine and this hour, for orientation only. "
+        "Weights do not change times: peers and frameworks have random ones.",
+        "",
+        f"{machine.processor} ({machine.architecture}), {machine.cores} cores, governor "
+        f"{machine.governor or 'not readable'}, load {machine.load:.2f} at the start, Python {machine.python}, "
+        f"{machine.runtime}, tenohira {report.version}.",
+    ]
+    if machine.busy:
+        lines.append("**The machine was busy: other work took part of its cores. Measure again when it is idle.**")
+    lines += ["", *table([HEADER, *(_row(m) for m in report.candidates)])]
+    lines.append("")
+    for m in report.candidates:
+        if m.network_share is not None:
+            lines.append(f"* {m.key}: {m.network_share:.0%} of the time in networks ({report.photograph})")
+    for threads, roof in sorted(roof_by_threads(report.candidates).items()):
+        lines.append(f"* roof x{threads}: {roof.what}")
+    lines += [f"* left out: {reason}" for reason in report.left_out]
+    return "\n".join(lines)
+
+
+def comparison(changes: Sequence[Change], alone: Sequence[str], tolerance: float, busy: bool) -> str:
+    """The table of ``--compare``; ``busy`` says that a machine was, in one of the runs."""
+    rows = [("candidate", "new / old", "95 %", "verdict")]
+    for c in changes:
+        verdict = f"**{c.verdict}**" if c.exceeds(tolerance) else c.verdict
+        rows.append((c.key, f"{c.ratio.value:.3f}", f"{c.ratio.low:.3f} to {c.ratio.high:.3f}", verdict))
+    lines = [f"Times in units of the roof of each run; bold: a regression larger than {tolerance:.0%}.", ""]
+    lines += table(rows)
+    if busy:
+        lines += [
+            "",
+            "**One of the machines was busy when it was measured: these verdicts are not to be trusted.**",
+        ]
+    if alone:
+        lines += ["", f"Not compared, for only one run has them or their roof: {', '.join(alone)}"]
+    return "\n".join(lines)
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown lines; the first row is the header."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
+
+
+def _row(m: Measured) -> tuple[str, ...]:
+    s = m.summary
+    assert s is not None  # the report is complete
+    ratio = ("–", "–", "–")
+    if s.ratio is not None:
+        ratio = (f"{s.ratio:.4g}", f"{s.ratio_low:.4g} to {s.ratio_high:.4g}", f"{1 / s.ratio:.3g}")
+    return (
+        m.name,
+        str(m.threads),
+        *ratio,
+        _or_dash(m.macs and m.macs / 1e9, ".3g"),
+        _or_dash(s.gmacs, ".3g"),
+        _or_dash(s.roof_share, ".0%"),
+        f"{s.median_ms:.3g}",
+        f"{s.p5_ms:.3g} to {s.p95_ms:.3g}",
+        _or_dash(m.peak_mb, ".0f"),
+        _or_dash(m.steady_mb, ".0f"),
+    )
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -1,0 +1,152 @@
+"""``tenohira bench``: bundles and the pipeline against named peers, as ratios within one run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported: it greets at length
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # everything is measured on the CPU
+
+import device
+from device.errors import MissingExtraError, UsageError
+from quantize.bench import report as reports
+from quantize.bench import table
+from quantize.bench.compare import TOLERANCE, compare
+from quantize.bench.machine import cores
+from quantize.bench.machine import describe as describe_machine
+from quantize.bench.report import SCHEMA, Report, Settings
+
+REGRESSION = 1
+ROUNDS, QUICK_ROUNDS = 30, 12
+NEEDED = ("torch", "tensorflow", "onnx", "onnxruntime", "onnxscript", "matplotlib")
+EPILOG = """
+Candidates run in processes of their own and take turns in random order; docs/bench-schema.md describes the
+figures. Peers are made once and kept in the user's cache. Exit codes: 0 done; 1 --compare found a regression
+larger than --tolerance; 2 wrong arguments, or a candidate that failed; 3 an extra is missing; 130 interrupted.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.epilog = f"{EPILOG.strip()} {parser.epilog or ''}"
+    parser.add_argument("--quick", action="store_true", help="about a minute: fewer rounds and candidates")
+    parser.add_argument("--threads", metavar="N,N", help="numbers of threads (default: 1,2,4 as far as cores go)")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"default: {ROUNDS}, quick {QUICK_ROUNDS}")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of turns (default: %(default)s)")
+    parser.add_argument("--reference", metavar="NAME", help="candidate that ratios are taken to (default: U-Net)")
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="of bundles (default: the shipped ones)")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="of trusted keys (default: the shipped one)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, raw samples too")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="write time against MACs")
+    parser.add_argument("--compare", type=Path, metavar="OLD.json", help="look for regressions since that run")
+    parser.add_argument(
+        "--tolerance", type=float, default=TOLERANCE, metavar="F", help="of a regression (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write. Returns 0, or 1 after a regression.
+
+    Raises MissingExtraError, UsageError, BundleError, BenchError.
+    """
+    threads = _threads(args.threads)
+    rounds = args.rounds if args.rounds is not None else QUICK_ROUNDS if args.quick else ROUNDS
+    if rounds < 2:
+        raise UsageError(f"--rounds {rounds}: give 2 or more, or there is no interval")
+    if not args.tolerance >= 0:
+        raise UsageError(f"--tolerance {args.tolerance:g}: give a share, such as 0.1 for a tenth slower")
+    for path in (args.json, args.plot):
+        if path is not None and not path.parent.is_dir():
+            raise UsageError(f"the folder of {path} is not there; make it, or give another file")
+    _require_extra()
+    old = reports.read(args.compare) if args.compare else None
+
+    measured = _measure(args, threads, rounds)
+    print(table.markdown(measured))
+    if args.json:
+        reports.write(args.json, measured)
+    if args.plot:
+        from quantize.bench.plot import frontier
+
+        frontier(args.plot, measured)
+    if old is None:
+        return 0
+    changes, alone = compare(old, measured)
+    print(f"\nAgainst {args.compare} of {old.created}:\n")
+    print(table.comparison(changes, alone, args.tolerance, old.machine.busy or measured.machine.busy))
+    return REGRESSION if any(c.exceeds(args.tolerance) for c in changes) else 0
+
+
+def _measure(args: argparse.Namespace, threads: tuple[int, ...], rounds: int) -> Report:
+    from quantize.bench.candidates import REFERENCE, choose  # imports torch
+    from quantize.bench.rounds import measure
+    from quantize.bench.summary import summarize
+
+    machine = describe_machine()  # before this run's own load
+    if machine.busy:
+        print(
+            f"tenohira: the machine is busy (load {machine.load:.2f} on {machine.cores} cores): intervals will be "
+            "wide; measure again when it is idle",
+            file=sys.stderr,
+        )
+    reference = args.reference or REFERENCE
+    with tempfile.TemporaryDirectory(prefix="tenohira-bench-") as work:
+        choice = choose(threads, args.quick, Path(work), args.bundles, args.keys)
+        names = sorted({c.name for c in choice.candidates})
+        if reference not in names:
+            raise UsageError(f"--reference {reference!r} is not measured; choose from {', '.join(names)}")
+        samples, order = measure(choice.candidates, rounds, args.seed, _with_progress)
+    left_out = list(choice.left_out)
+    if args.quick and rounds < ROUNDS:
+        left_out.append(f"--quick: {ROUNDS - rounds} of {ROUNDS} rounds")
+    if absent := [n for n in (1, 2, 4) if n not in threads]:
+        left_out.append(f"threads {', '.join(map(str, absent))}: not asked for, or more than the {cores()} cores")
+    return Report(
+        SCHEMA,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+        device.__version__,
+        machine,
+        Settings(rounds, args.seed, threads, args.quick, reference),
+        "a simulated photograph of 1024 x 1024 pixels",
+        tuple(left_out),
+        summarize(choice.candidates, samples, choice.macs, reference),
+        order,
+    )
+
+
+def _threads(text: str | None) -> tuple[int, ...]:
+    most = cores()
+    if text is None:
+        return tuple(n for n in (1, 2, 4) if n <= most)
+    try:
+        chosen = tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError:
+        raise UsageError(f"--threads {text!r}: give whole numbers with commas, such as 1,2") from None
+    if not all(1 <= n <= most for n in chosen):
+        raise UsageError(f"--threads {text}: give 1 to {most}; this process may use {most} cores")
+    return chosen
+
+
+def _require_extra() -> None:
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"'tenohira bench' needs {', '.join(missing)} to make and measure the peers, which this installation "
+            "does not carry; install it with: pip install 'tenohira[quantize]'"
+        )
+
+
+def _with_progress(rounds: Iterable[int]) -> Iterable[int]:
+    if not sys.stderr.isatty():
+        return rounds
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(list(rounds), "measuring", console=Console(stderr=True), transient=True)
