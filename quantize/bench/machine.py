@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from quantize.bench.report import Machine
 
+STAT = Path("/proc/stat")
 CPUINFO = Path("/proc/cpuinfo")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
@@ -28,6 +30,7 @@ def describe() -> Machine:
         cores=cores(),
         governor=_text(GOVERNOR).strip() or None,
         load=os.getloadavg()[0],
+        others=_others(),
         python=platform.python_version(),
         runtime=_runtime(),
     )
@@ -37,6 +40,19 @@ def _processor() -> str:
     """x86 calls it "model name"; a Raspberry Pi has only the board's "Model"."""
     found = re.search(r"^(?:model name|Model)\s*:\s*(.+)$", _text(CPUINFO), re.MULTILINE)
     return found[1].strip() if found else "unknown"
+
+
+def _others(seconds: float = 1.0) -> float | None:
+    """The share of the cores' time that is used while this process sleeps."""
+    counts = []
+    for pause in (seconds, 0):
+        fields = [int(n) for n in _text(STAT).partition("\n")[0].split()[1:9]]  # user nice system idle iowait ...
+        if len(fields) < 5:
+            return None
+        counts.append((sum(fields), fields[3] + fields[4]))
+        time.sleep(pause)
+    passed, idle = (after - before for before, after in zip(*counts))
+    return 1 - idle / passed if passed else None
 
 
 def _runtime() -> str:

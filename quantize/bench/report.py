@@ -10,23 +10,27 @@ import msgspec
 from quantize.errors import BenchError
 
 SCHEMA = 1
+BUSY = 0.15  # share of the cores
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where it was measured. ``load`` is the load average of the last minute when the run began."""
+    """Where it was measured. ``load`` is the load average of the last minute when the run began, ``others`` the
+    share of the cores' time that other work took just before it (None where that cannot be read)."""
 
     processor: str
     architecture: str
     cores: int
     governor: str | None
     load: float
+    others: float | None
     python: str
     runtime: str
 
     @property
     def busy(self) -> bool:
-        """Whether other work took part of the cores: intervals widen then, and ratios are less certain."""
-        return self.load > 0.3 * self.cores
+        """Whether other work took part of the cores. It interrupts long runs and slips between short ones: then
+        even ratios are wrong."""
+        return self.others > BUSY if self.others is not None else self.load > BUSY * self.cores
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

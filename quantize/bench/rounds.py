@@ -1,7 +1,7 @@
 """The measuring itself: every candidate has a turn in each round, in an order drawn anew.
 
-What else the machine does, its clock and its temperature, changes over seconds and minutes: it then meets all
-candidates of a round alike, and ratios within rounds hold where milliseconds do not.
+The machine's clock and temperature change over seconds and minutes: they meet all candidates of a round alike, and
+ratios within rounds hold where milliseconds do not.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ def markdown(report: Report) -> str:
         f"{machine.runtime}, tenohira {report.version}.",
     ]
     if machine.busy:
-        lines.append("**The machine was busy: other work took part of its cores. Measure again when it is idle.**")
+        lines.append(
+            "**The machine was busy: that slows long runs more than short ones, so ratios too are wrong.**"
+        )
     lines += ["", *table([HEADER, *(_row(m) for m in report.candidates)])]
     lines.append("")
     for m in report.candidates:

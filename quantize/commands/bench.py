@@ -92,8 +92,8 @@ def _measure(args: argparse.Namespace, threads: tuple[int, ...], rounds: int) ->
     machine = describe_machine()  # before this run's own load
     if machine.busy:
         print(
-            f"tenohira: the machine is busy (load {machine.load:.2f} on {machine.cores} cores): intervals will be "
-            "wide; measure again when it is idle",
+            f"tenohira: the machine is busy (load {machine.load:.2f} on {machine.cores} cores): figures will be "
+            "wrong; measure again when it is idle",
             file=sys.stderr,
         )
     reference = args.reference or REFERENCE

@@ -35,7 +35,7 @@ def report(seed=0, machine=1.0, spread=0.01, load=0.0, **times):
         for c in candidates
     }
     return Report(
-        1, "2030-01-01T00:00:00+00:00", "0.1.0", Machine("cpu", "riscv", 4, None, load, "3.12", "litert 1"),
+        1, "2030-01-01T00:00:00+00:00", "0.1.0", Machine("cpu", "riscv", 4, None, load, None, "3.12", "litert 1"),
         Settings(ROUNDS, seed, (1,), False, "unet"), "simulated", ("much",),
         summarize(candidates, samples, {}, "unet"), [[c.key for c in candidates]] * ROUNDS,
     )  # fmt: skip

@@ -182,5 +182,17 @@ def test_this_machine_is_described():
     here = machine.describe()
     assert here.cores == machine.cores() <= (os.cpu_count() or 1)
     assert here.processor and here.architecture and here.runtime != "unknown"
-    busy = msgspec.structs.replace(here, cores=4, load=3.9)
-    assert busy.busy and not msgspec.structs.replace(busy, load=0.4).busy
+    assert here.others is None or 0 <= here.others <= 1
+
+
+@pytest.mark.parametrize(("load", "others", "busy"), [(3.9, 0.01, False), (0, 0.5, True), (3.9, None, True)])
+def test_busy_is_what_others_do_now(load, others, busy):
+    described = msgspec.structs.replace(machine.describe(), cores=4, load=load, others=others)
+    assert described.busy == busy
+
+
+def test_a_machine_without_proc_is_unknown(monkeypatch, tmp_path):
+    for name in ("STAT", "CPUINFO", "GOVERNOR"):
+        monkeypatch.setattr(machine, name, tmp_path / name)
+    here = machine.describe()
+    assert (here.processor, here.governor, here.others) == ("unknown", None, None)
