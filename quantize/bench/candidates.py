@@ -70,17 +70,19 @@ def choose(
     left_out = ["tflite-runtime: it needs numpy < 2, which the quantize extra's packages do not work with"]
     both = next((b for b in loaded if b.manifest.task == "disc_cup"), loaded[0])  # in quick runs
     if quick:
-        left_out.append(f"--quick: PyTorch and ONNX Runtime but for {both.manifest.name} on one thread")
+        left_out.append(f"--quick: PyTorch and ONNX Runtime but for {both.manifest.name} on the fewest threads")
     if whole := {b.manifest.task for b in loaded}.issuperset(GLAUCOMA):
         folders = ["--bundles", str(shipped), *(["--keys", str(keys)] if keys else [])]
     else:
         left_out.append(f"pipeline: it needs bundles for {', '.join(GLAUCOMA)}")
+    names, threads = [b.manifest.name for b in loaded], sorted(set(threads))
     found: list[Candidate] = []
-    for n in sorted(set(threads)):
+    for n in threads:
         if whole:
             found += _pipeline(photograph, n, folders)
         for each, recipe, count in zip(loaded, recipes, macs):
-            found += _bundle(each, recipe, n, count, work, not quick or (each is both and n == 1))
+            unique = names.count(each.manifest.name) == 1
+            found += _bundle(each, unique, recipe, n, count, work, not quick or (each is both and n == threads[0]))
         found += _peers(n, every=2 if quick else 1)
         found += _roof(n)
     return Choice(found, left_out, {b.manifest.task: count for b, count in zip(loaded, macs)})
@@ -106,9 +108,10 @@ def _pipeline(photograph: Path, threads: int, folders: list[str]) -> list[Candid
 
 
 def _bundle(
-    each: Bundle, recipe: Recipe, threads: int, macs: int, work: Path, frameworks: bool
+    each: Bundle, unique: bool, recipe: Recipe, threads: int, macs: int, work: Path, frameworks: bool
 ) -> list[Candidate]:
-    name, release = each.manifest.name, f"{each.manifest.name}-{each.manifest.version}"
+    release = f"{each.manifest.name}-{each.manifest.version}"
+    name = each.manifest.name if unique else release
     model = work / f"{release}.tflite"
     model.write_bytes(each.model)
     what, fresh = f"bundle {release}", f"the network of {release} with fresh weights, float32, in"

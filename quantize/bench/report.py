@@ -72,6 +72,7 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     peak_mb: float | None
     steady_mb: float | None
     network_share: float | None  # of the pipeline's time
+    network_runs: dict[str, int] | None  # of the pipeline, by task, for one photograph
     summary: Summary | None = None
 
     @property

@@ -45,7 +45,7 @@ def _speed(m: Measured) -> float:
 
 def _measured(c: Candidate, samples: Samples, macs: dict[str, int]) -> Measured:
     told = samples.told
-    runs: dict[str, int] = told.get("network_runs", {})
+    runs: dict[str, int] | None = told.get("network_runs")
     return Measured(
         name=c.name,
         kind=c.kind,
@@ -56,6 +56,7 @@ def _measured(c: Candidate, samples: Samples, macs: dict[str, int]) -> Measured:
         peak_mb=told.get("peak_mb"),
         steady_mb=told.get("steady_mb"),
         network_share=told.get("network_share"),
+        network_runs=runs,
     )
 
 

@@ -31,8 +31,9 @@ def markdown(report: Report) -> str:
     lines += ["", *table([HEADER, *(_row(m) for m in report.candidates)])]
     lines.append("")
     for m in report.candidates:
-        if m.network_share is not None:
-            lines.append(f"* {m.key}: {m.network_share:.0%} of the time in networks ({report.photograph})")
+        if m.network_runs is not None:
+            runs = ", ".join(f"{task} {n}" for task, n in m.network_runs.items())
+            lines.append(f"* {m.key}: {m.network_share:.0%} of the time in networks ({runs}; {report.photograph})")
     for threads, roof in sorted(roof_by_threads(report.candidates).items()):
         lines.append(f"* roof x{threads}: {roof.what}")
     lines += [f"* left out: {reason}" for reason in report.left_out]

@@ -18,10 +18,13 @@ import device
 from device.errors import MissingExtraError, UsageError
 from quantize.bench import report as reports
 from quantize.bench import table
+from quantize.bench.candidates import REFERENCE, choose
 from quantize.bench.compare import TOLERANCE, compare
 from quantize.bench.machine import cores
 from quantize.bench.machine import describe as describe_machine
 from quantize.bench.report import SCHEMA, Report, Settings
+from quantize.bench.rounds import measure
+from quantize.bench.summary import summarize
 
 REGRESSION = 1
 ROUNDS, QUICK_ROUNDS = 30, 12
@@ -85,10 +88,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _measure(args: argparse.Namespace, threads: tuple[int, ...], rounds: int) -> Report:
-    from quantize.bench.candidates import REFERENCE, choose  # imports torch
-    from quantize.bench.rounds import measure
-    from quantize.bench.summary import summarize
-
     machine = describe_machine()  # before this run's own load
     if machine.busy:
         print(

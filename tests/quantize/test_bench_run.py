@@ -170,6 +170,20 @@ def test_wrong_arguments_are_explained(arguments, said, capsys, tmp_path, monkey
     assert said in capsys.readouterr().err
 
 
+def test_two_versions_of_a_bundle_are_told_apart(tiny_bundle, tmp_path, monkeypatch):
+    loaded = bundle.load(next(tiny_bundle.iterdir()))
+    other = msgspec.structs.replace(loaded.manifest, version="0.0.2")
+    key = read_private_key(DEVELOPMENT_KEY)
+    bundle.write(
+        tiny_bundle / "tiny-0.0.2.tnh", other, loaded.model, "", loaded.golden_input, loaded.golden_output, key
+    )
+    monkeypatch.setattr(candidates, "PEERS", {})
+    monkeypatch.setattr(candidates, "CONVOLUTIONS", ())
+    monkeypatch.setattr(models, "onnx", lambda recipe: Path("unused"))
+    names = [c.name for c in candidates.choose([1], False, tmp_path, tiny_bundle).candidates]
+    assert len(names) == len(set(names)) == 6 and "tiny-0.0.2 int8" in names
+
+
 def test_an_unknown_reference_is_answered_with_the_names(tiny_bundle, monkeypatch, capsys):
     monkeypatch.setattr(candidates, "PEERS", {})
     monkeypatch.setattr(candidates, "CONVOLUTIONS", ())
