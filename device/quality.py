@@ -65,7 +65,8 @@ CROP = 0.04  # share of the field's square that is lit outside of its inscribed 
 @dataclass(frozen=True)
 class Quality:
     """``grade`` is good, usable or reject; ``score`` runs from 0 (worst) to 1, with a third and two thirds as
-    the limits of the grades; ``cause`` (a key of TIPS) and ``tip`` are empty where the grade is good."""
+    the limits of the grades; ``cause`` (from ``assess``: a key of TIPS) and ``tip`` are empty where the grade is
+    good."""
 
     grade: str
     score: float

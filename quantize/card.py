@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from device.bundle import Manifest
 
 PATENT = (
@@ -27,7 +29,7 @@ def model_card(manifest: Manifest) -> str:
         "## Intended use",
         m.intended_use,
         "## Network",
-        _table(
+        table(
             ("item", "value"),
             [
                 ("input", f"{' x '.join(map(str, m.input.shape))} int8, pixel - 128"),
@@ -43,7 +45,7 @@ def model_card(manifest: Manifest) -> str:
             ],
         ),
         "## Training data",
-        _table(
+        table(
             ("set", "terms", "train / val / test images", "source"),
             [
                 (name, s["terms"], " / ".join(map(str, s["images"].values())), s["citation"])
@@ -51,7 +53,7 @@ def model_card(manifest: Manifest) -> str:
             ],
         ),
         "## Figures, float against int8",
-        _table(
+        table(
             ("part", *columns),
             [
                 (part, *(f"{figures[c]:.4f}" if c in figures else "" for c in columns))
@@ -64,7 +66,7 @@ def model_card(manifest: Manifest) -> str:
     if m.operating_points:
         sections += [
             "## Operating points",
-            _table(
+            table(
                 ("name", "quantity", "threshold", "sensitivity", "specificity", "measured on"),
                 [
                     (
@@ -91,6 +93,7 @@ def licence(terms: dict[str, str]) -> str:
     return f"CC BY 4.0: cite {', '.join(terms)}."
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in line) + " |" for line in lines)

@@ -101,11 +101,10 @@ def _beside(disc: Disc, shape: tuple[int, int], rng: Rng) -> Square | None:
     where = rng.choice(list(room), p=shares / shares.sum())
     side = int(min(room[where], height, width) * rng.uniform(0.5, 1))
     x, y = (int(rng.uniform(0, extent - side)) for extent in (width, height))
+    slack = rng.uniform(0, room[where] - side)
     if where in ("left", "right"):
-        slack = rng.uniform(0, room[where] - side)
         x = int(slack if where == "left" else width - side - slack)
     else:
-        slack = rng.uniform(0, room[where] - side)
         y = int(slack if where == "above" else height - side - slack)
     return Square(x, y, side)
 

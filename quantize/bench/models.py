@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,10 @@ import numpy as np
 import quantize
 import train
 from quantize.errors import BenchError
+from quantize.tools import versions
 from train.recipe import NetworkSpec, Recipe, as_dict
 
 OUTPUTS = 2  # of the peers: disc and cup
-TOOLS = ("torch", "onnx", "onnxscript", "tensorflow-cpu", "tensorflow", "ai-edge-litert", "numpy")
 SOURCES = ("calibration.py", "chain.py", "convert.py", "export.py", "onnx_to_tf.py", "bench/models.py")
 
 
@@ -97,8 +96,7 @@ def _cached(name: str, suffix: str, parameters: dict[str, Any], make: Callable[[
 
 
 def _key(name: str, parameters: dict[str, Any]) -> str:
-    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    digest = hashlib.sha256(json.dumps([name, parameters, [installed.get(t) for t in TOOLS]]).encode())
+    digest = hashlib.sha256(json.dumps([name, parameters, versions()]).encode())
     ours = Path(quantize.__path__[0])
     for source in [*(ours / s for s in SOURCES), *sorted(Path(train.__path__[0], "networks").glob("*.py"))]:
         digest.update(source.read_bytes())

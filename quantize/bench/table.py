@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from quantize.bench.compare import Change
 from quantize.bench.report import Measured, Report
 from quantize.bench.summary import roof_by_threads
+from quantize.card import table
 
 HEADER = ("candidate", "threads", "time / reference", "95 %", "times faster", "GMAC", "GMAC/s", "of roof",
           "ms", "p5 to p95", "peak MB", "steady MB")  # fmt: skip
@@ -28,7 +29,7 @@ def markdown(report: Report) -> str:
         lines.append(
             "**The machine was busy: that slows long runs more than short ones, so ratios too are wrong.**"
         )
-    lines += ["", *table([HEADER, *(_row(m) for m in report.candidates)])]
+    lines += ["", table(HEADER, map(_row, report.candidates))]
     lines.append("")
     for m in report.candidates:
         if m.network_runs is not None:
@@ -42,12 +43,12 @@ def markdown(report: Report) -> str:
 
 def comparison(changes: Sequence[Change], alone: Sequence[str], tolerance: float, busy: bool) -> str:
     """The table of ``--compare``; ``busy`` says that a machine was, in one of the runs."""
-    rows = [("candidate", "new / old", "95 %", "verdict")]
+    rows = []
     for c in changes:
         verdict = f"**{c.verdict}**" if c.exceeds(tolerance) else c.verdict
         rows.append((c.key, f"{c.ratio.value:.3f}", f"{c.ratio.low:.3f} to {c.ratio.high:.3f}", verdict))
     lines = [f"Times in units of the roof of each run; bold: a regression larger than {tolerance:.0%}.", ""]
-    lines += table(rows)
+    lines.append(table(("candidate", "new / old", "95 %", "verdict"), rows))
     if busy:
         lines += [
             "",
@@ -56,12 +57,6 @@ def comparison(changes: Sequence[Change], alone: Sequence[str], tolerance: float
     if alone:
         lines += ["", f"Not compared, for only one run has them or their roof: {', '.join(alone)}"]
     return "\n".join(lines)
-
-
-def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown lines; the first row is the header."""
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    return [lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
 
 
 def _row(m: Measured) -> tuple[str, ...]:

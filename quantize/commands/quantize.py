@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize import decision, measure, parity
 from quantize.card import licence, model_card
 from quantize.chain import Converted, convert_network
+from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
 from train.evaluation import evaluate_predictor
@@ -37,7 +37,6 @@ INTENDED_USE = (
     "Research on screening with low-cost cameras: an aid that shows its evidence to a trained person. "
     "Not for diagnosis, not for any decision about a patient without one."
 )
-TOOLS = ("tenohira", "torch", "onnx", "onnxscript", "tensorflow-cpu", "tensorflow", "ai-edge-litert", "numpy")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +146,7 @@ def describe(
         data={"sets": sets},
         recipe=as_dict(recipe),
         operators=converted.operators,
-        tools=_tools(),
+        tools=versions(),
         licence=licence({name: SETS[name].terms for name in recipe.data.sets}),
         intended_use=INTENDED_USE,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -181,11 +180,6 @@ def golden_input(size: int) -> Int8Image:
     y, x = np.mgrid[:size, :size] / size
     disc = 90 * (np.hypot(x - 0.5, y - 0.5) < 0.3)
     return to_int8(np.stack([90 + disc + 60 * x, 40 + disc + 60 * y, 30 + disc], axis=-1).astype(np.uint8)[None])
-
-
-def _tools() -> dict[str, str]:
-    installed = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in metadata.distributions()}
-    return {name: installed[name] for name in TOOLS if name in installed}
 
 
 def _write_report(folder: Path, report: dict[str, Any]) -> None:

@@ -30,8 +30,9 @@ def machine():
 def test_discs_are_outlined(machine, samples):
     found = []
     for s in samples:
-        exam = machine.screen(Frame(s.image()))
-        mask = exam.masks["disc"].in_image(s.image().shape[:2]) if exam.outcome is not Outcome.UNGRADABLE else None
+        picture = s.image()
+        exam = machine.screen(Frame(picture))
+        mask = exam.masks["disc"].in_image(picture.shape[:2]) if exam.outcome is not Outcome.UNGRADABLE else None
         found.append(0.0 if mask is None else dice(mask > 0, s.mask_files["disc"].read() > 0))
     answered = np.array(found) > 0
     print(f"disc found in {answered.sum()} of {len(found)} photographs, Dice {np.mean(found):.3f} (else 0)")
