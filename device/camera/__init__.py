@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from device.frame import Frame
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What can be set on a camera; None leaves it to the camera's own automatics. Cameras without a control
+    ignore it."""
+
+    exposure_us: float | None = None
+    gain: float | None = None
+    focus: float | None = None  # the camera's own units (libcamera: dioptres)
 
 
 class Camera(Protocol):
@@ -16,12 +27,16 @@ class Camera(Protocol):
 
     name: str
 
+    def set(self, controls: Controls) -> None:
+        """Take over controls, from the next picture on."""
+        ...
+
     def preview(self, deadline: float = 1.0) -> Frame:
         """A quick picture of low resolution, for aiming and focusing."""
         ...
 
-    def still(self, deadline: float = 10.0) -> Frame:
-        """A picture of full resolution."""
+    def still(self, deadline: float = 10.0, raw: bool = False) -> Frame:
+        """A picture of full resolution; with ``raw``, the sensor's own data go along where the camera has them."""
         ...
 
     def close(self, deadline: float = 5.0) -> None:

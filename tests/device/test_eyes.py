@@ -1,0 +1,81 @@
+"""One eye's answer from all of its photographs."""
+
+import pytest
+
+from device.eyes import eye_result
+from device.record import Capture, NotImaged, Shot, Visit
+from device.results import Row
+from device.verdict import Outcome
+
+POINT = {"glaucoma_probability": {"name": "balanced", "threshold": 0.4, "sensitivity": 0.9, "specificity": 0.8}}
+
+
+def shot(chance: float | None) -> Shot:
+    if chance is None:
+        return Shot(outcome=Outcome.UNGRADABLE, grade="reject", score=0.1, reasons=("quality rejected: defocus",))
+    outcome = Outcome.REFER if chance >= 0.4 else Outcome.NO_REFERRAL
+    return Shot(
+        outcome=outcome, grade="good", score=0.9, vcdr=chance + 0.1, glaucoma_probability=chance,
+        reasons=(f"its own reason at {chance}",),
+    )  # fmt: skip
+
+
+def capture(*chances: float | None, eye: str = "OD", uid: str = "c") -> Capture:
+    shots = tuple(shot(c) for c in chances)
+    kept = next((s for s in shots if s.glaucoma_probability is not None), shots[0])
+    row = Row(
+        image="a.jpg", outcome=kept.outcome, reasons=kept.reasons, tip="Focus again.",
+        quality={"grade": kept.grade}, vcdr=kept.vcdr, glaucoma_probability=kept.glaucoma_probability,
+        operating_points=POINT,
+    )  # fmt: skip
+    return Capture(
+        uid=uid, visit="v", laterality=eye, taken="", image="", overlay="", result=row, shots=shots,
+        kept=shots.index(kept),
+    )  # fmt: skip
+
+
+def visit(*captures: Capture, not_imaged: tuple[NotImaged, ...] = ()) -> Visit:
+    return Visit(uid="v", number=1, participant="P1", started="", captures=captures, not_imaged=not_imaged)
+
+
+def test_an_eye_without_photograph_has_no_answer():
+    assert eye_result(visit(), "OD").outcome is None
+    assert eye_result(visit(capture(0.6)), "OS").outcome is None
+
+
+def test_one_photograph_gives_its_own_verdict_and_no_spread():
+    result = eye_result(visit(capture(0.6)), "OD")
+    assert result.outcome is Outcome.REFER and result.reasons == ("its own reason at 0.6",)
+    assert result.vcdr.n == 1 and result.vcdr.low == result.vcdr.high
+
+
+def test_one_outlier_does_not_decide():
+    result = eye_result(visit(capture(0.2, 0.9, 0.3)), "OD")
+    assert result.outcome is Outcome.NO_REFERRAL
+    assert (result.glaucoma_probability.low, result.glaucoma_probability.high) == (0.2, 0.9)
+    assert result.glaucoma_probability.value == 0.3 and result.glaucoma_probability.n == 3
+    assert result.reasons[-1] == "only 2 of 3 photographs say so by themselves: photograph again"
+
+
+def test_repeats_add_to_what_is_known_and_the_nearest_capture_is_the_evidence():
+    result = eye_result(visit(capture(0.1, uid="a"), capture(0.5, 0.6, uid="b"), capture(0.9, uid="c")), "OD")
+    assert result.outcome is Outcome.REFER and result.glaucoma_probability.value == pytest.approx(0.55)
+    assert result.evidence.uid == "b" and result.shots == result.graded == 4
+
+
+def test_rejected_photographs_count_as_taken_and_not_as_graded():
+    result = eye_result(visit(capture(None, 0.2, None)), "OD")
+    assert result.outcome is Outcome.NO_REFERRAL and (result.shots, result.graded) == (3, 1)
+
+
+def test_only_rejected_photographs_are_ungradable_without_a_number():
+    result = eye_result(visit(capture(None), capture(None, None, uid="last")), "OD")
+    assert result.outcome is Outcome.UNGRADABLE and result.vcdr is result.glaucoma_probability is None
+    assert result.evidence.uid == "last" and result.reasons == ("quality rejected: defocus",)
+
+
+def test_an_eye_that_cannot_be_imaged_says_why():
+    gone = NotImaged(visit="v", laterality="OS", reason="the cornea is clouded", time="")
+    result = eye_result(visit(not_imaged=(gone,)), "OS")
+    assert result.outcome is Outcome.UNGRADABLE
+    assert result.reasons == ("this eye could not be imaged: the cornea is clouded",)
