@@ -9,8 +9,9 @@ bad gives cause and tip. Rejection is meant for photographs that nobody would re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -55,10 +56,11 @@ LANDMARKS = {
     "roundness": (0.1, 0.3, 0.6, 1.0),  # shorter by longer side of what is lit
     "balance": (0.4, 0.25, 0.16, 0.0),  # distance of the light's centre from the field's, in sides
     "white": (1.0, 1.0, 0.02, 0.0),  # share of colourless highlights in a full field
-    "edge width": (18, 8.5, 5.0, 2.0),  # of the strongest edges, in working pixels
-    "edge width of a crop": (28, 12, 7, 3.0),  # vessels and disc are larger there
+    "edge width": (18, 10, 6.0, 3.0),  # of the strongest edges, in working pixels
+    "edge width of a crop": (28, 13, 8, 4.0),  # vessels and disc are larger there
 }
 UNEVEN_EDGES = 1.4  # widest by narrowest direction, from which a lack of sharpness is called motion
+REJECT, GOOD = 1 / 3, 2 / 3  # scores: up to the first a photograph is rejected, from the second it is good
 CROP = 0.04  # share of the field's square that is lit outside of its inscribed circle: a crop is no circle
 
 
@@ -74,79 +76,145 @@ class Quality:
     tip: str
 
 
+class Finding(NamedTuple):
+    """One measure of a photograph: what it blames, its name in LANDMARKS, its value, its score (0..1)."""
+
+    cause: str
+    measure: str
+    value: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on a photograph.
+
+    ``findings`` stand in the order of what ruins what: a burnt-out picture has neither colour nor edges.
+    ``focus`` is the score of its sharpness in all directions together, on one scale for fields and crops, and 0
+    where nothing could be measured;
+    ``is_crop`` tells that the field of view is no lit disc on a dark surround; of a lit disc, ``light`` is the
+    centre of gravity of its light (x, y in pixels of the photograph).
+    """
+
+    findings: tuple[Finding, ...]
+    focus: float = 0.0
+    is_crop: bool = False
+    light: tuple[float, float] | None = None
+
+
 def assess(pixels: UInt8Image, field: Field) -> Quality:
     """Grade an RGB H x W x 3 photograph of which ``field`` (``device.field.find_field``) is the field of view."""
-    scores = [
-        (cause, float(np.interp(*_ascending(value, LANDMARKS[measure]))))
-        for cause, measure, value in _measures(pixels, field)
-    ]
-    score = min(s for _, s in scores)
-    if score >= 2 / 3:
+    return grade(measure(pixels, field).findings)
+
+
+def score_of(measure: str, value: float) -> float:
+    """The score, 0 to 1, of a measure's value by its LANDMARKS."""
+    return float(np.interp(*_ascending(value, LANDMARKS[measure])))
+
+
+def worst(findings: Sequence[Finding]) -> Finding | None:
+    """What decides the grade: the first finding that is as bad as the worst; None where all are good."""
+    score = min(f.score for f in findings)
+    if score >= GOOD:
+        return None
+    limit = REJECT if score <= REJECT else GOOD
+    return next(f for f in findings if f.score <= limit)
+
+
+def grade(findings: Sequence[Finding]) -> Quality:
+    """The grade of what ``measure`` has found."""
+    score = min(f.score for f in findings)
+    fault = worst(findings)
+    if fault is None:
         return Quality("good", score, "", "")
-    grade, limit = ("reject", 1 / 3) if score <= 1 / 3 else ("usable", 2 / 3)
-    # What comes first ruins what comes later: a burnt-out picture has neither colour nor edges.
-    cause = next(c for c, s in scores if s <= limit)
-    return Quality(grade, score, cause, TIPS[cause])
+    return Quality("reject" if score <= REJECT else "usable", score, fault.cause, TIPS[fault.cause])
 
 
 def _ascending(
     value: float, landmarks: tuple[float, float, float, float]
 ) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
     """Arguments for np.interp, which wants abscissas to rise."""
-    scores = (0.0, 1 / 3, 2 / 3, 1.0)
+    scores = (0.0, REJECT, GOOD, 1.0)
     return (value, landmarks, scores) if landmarks[0] < landmarks[3] else (value, landmarks[::-1], scores[::-1])
 
 
-def _measures(pixels: UInt8Image, field: Field) -> Iterator[tuple[str, str, float]]:
-    """(cause, measure, value) of everything that is measured on a photograph."""
-    square, side = field.square, min(pixels.shape[:2])
+def measure(pixels: UInt8Image, field: Field) -> Measured:
+    """Measure an RGB H x W x 3 photograph of which ``field`` is the field of view."""
+    square = field.square
     image = resize(blocks(crop(pixels, square), WORKING_SIZE)[0], WORKING_SIZE)
     lit = _lit(pixels.shape[:2], field)
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    is_crop = field.fills_frame or float((lit & ~_inscribed()).mean()) > CROP
 
     some = lit[::4, ::4]  # some thousand pixels are enough for statistics
     if not some.any():
-        yield UNDER, "brightness", 0.0
-        return
-    retina, bright = image[::4, ::4][some].astype(np.int16), light[::4, ::4][some]
-    red, green, blue = np.ascontiguousarray(retina.T)
-    most, least = (f(f(red, green), blue) for f in (np.maximum, np.minimum))
-    yield UNDER, "brightness", float(np.percentile(bright, 75))
-    yield OVER, "glare", float(np.median(bright))
-    yield OVER, "burnt", max(float((bright > 235).mean()), float((green >= 248).mean()))
-    yield NO_FUNDUS, "reddish", float(((red >= green - 6) & (green >= blue - 12)).mean())
-    yield NO_FUNDUS, "colour", float(((most - least) / (most + 8)).mean())
-
-    is_crop = field.fills_frame or float((lit & ~_inscribed()).mean()) > CROP
+        return Measured((_finding(UNDER, "brightness", 0.0),), is_crop=is_crop)
+    findings = list(_exposure(image[::4, ::4][some], light[::4, ::4][some], is_crop))
+    middle = None
     if not is_crop:
-        yield DUST, "white", float((least >= 225).mean())
-        yield PUPIL, "extent", square.side / side
-        yield PUPIL, "shade", float((most < 0.25 * np.percentile(most, 80)).mean())
-        columns, rows = np.flatnonzero(lit.any(axis=0)), np.flatnonzero(lit.any(axis=1))
-        extents = sorted((int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1))
-        yield OFF_CENTRE, "roundness", extents[0] / extents[1]
-        moments = cv2.moments(np.where(lit, light, 0).astype(np.float32))
-        weight = max(moments["m00"], 1.0)
-        offset = np.hypot(moments["m10"] / weight - WORKING_SIZE / 2, moments["m01"] / weight - WORKING_SIZE / 2)
-        yield OFF_CENTRE, "balance", float(offset) / WORKING_SIZE
-
+        x, y = _centre_of(np.where(lit, light, 0))
+        middle = square.x + x * square.side, square.y + y * square.side
+        findings += _placing(lit, float(np.hypot(x - 0.5, y - 0.5)), square.side / min(pixels.shape[:2]))
     inner = _inner(lit)
     if np.count_nonzero(inner) < FEWEST:
-        yield PUPIL, "extent", 0.0
-        return
-    green_plane = image[..., 1].astype(np.float32)  # where vessels show best
-    fine = cv2.GaussianBlur(green_plane, (0, 0), FINE)
-    coarse = cv2.GaussianBlur(green_plane, (0, 0), COARSE)
-    sharp, faint, soft = (plane[inner][::4] for plane in (green_plane, fine, coarse))
+        return Measured((*findings, _finding(PUPIL, "extent", 0.0)), 0.0, is_crop, middle)
+    detail, focus = _detail(image, inner, is_crop)
+    return Measured((*findings, *detail), focus, is_crop, middle)
+
+
+def _finding(cause: str, measure: str, value: float) -> Finding:
+    return Finding(cause, measure, value, score_of(measure, value))
+
+
+def _exposure(retina: UInt8Image, bright: UInt8Image, is_crop: bool) -> Iterator[Finding]:
+    """Light and colour of some pixels of the retina (n x 3, and their luminance)."""
+    red, green, blue = np.ascontiguousarray(retina.astype(np.int16).T)
+    most, least = (f(f(red, green), blue) for f in (np.maximum, np.minimum))
+    yield _finding(UNDER, "brightness", float(np.percentile(bright, 75)))
+    yield _finding(OVER, "glare", float(np.median(bright)))
+    yield _finding(OVER, "burnt", max(float((bright > 235).mean()), float((green >= 248).mean())))
+    yield _finding(NO_FUNDUS, "reddish", float(((red >= green - 6) & (green >= blue - 12)).mean()))
+    yield _finding(NO_FUNDUS, "colour", float(((most - least) / (most + 8)).mean()))
+    if not is_crop:
+        yield _finding(DUST, "white", float((least >= 225).mean()))
+        yield _finding(PUPIL, "shade", float((most < 0.25 * np.percentile(most, 80)).mean()))
+
+
+def _centre_of(light: UInt8Image) -> tuple[float, float]:
+    """Centre of gravity of an h x w plane, as shares of its width and height."""
+    m = cv2.moments(light.astype(np.float32))
+    weight = max(m["m00"], 1.0)
+    return m["m10"] / weight / light.shape[1], m["m01"] / weight / light.shape[0]
+
+
+def _placing(lit: npt.NDArray[np.bool_], offset: float, extent: float) -> Iterator[Finding]:
+    """Size, shape and evenness of a lit disc: ``extent`` is its side by the picture's shorter one, ``offset`` the
+    distance of its light's centre from its own, in sides."""
+    yield _finding(PUPIL, "extent", extent)
+    columns, rows = np.flatnonzero(lit.any(axis=0)), np.flatnonzero(lit.any(axis=1))
+    extents = sorted((int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1))
+    yield _finding(OFF_CENTRE, "roundness", extents[0] / extents[1])
+    yield _finding(OFF_CENTRE, "balance", offset)
+
+
+def _detail(image: UInt8Image, inner: npt.NDArray[np.bool_], is_crop: bool) -> tuple[tuple[Finding, ...], float]:
+    """Grain, contrast and sharpness, and the score of the sharpness in all directions together."""
+    green = image[..., 1].astype(np.float32)  # where vessels show best
+    fine = cv2.GaussianBlur(green, (0, 0), FINE)
+    coarse = cv2.GaussianBlur(green, (0, 0), COARSE)
+    sharp, faint, soft = (plane[inner][::4] for plane in (green, fine, coarse))
     detail = np.abs(sharp - soft) / (soft + 10)
     grain = float(np.median(np.abs(sharp - faint)))
-    yield UNDER, "grain", grain
-    yield NO_FUNDUS, "print", float((detail > 0.2).mean()) * grain
-    yield NO_FUNDUS, "structure", float(np.percentile(detail, 99))
     width, narrow, wide = _edges(fine, coarse, inner)
     moved = wide > UNEVEN_EDGES * narrow
-    measure = "edge width of a crop" if is_crop else "edge width"
-    yield (MOTION, measure, wide) if moved else (DEFOCUS, measure, width)
+    name = "edge width of a crop" if is_crop else "edge width"
+    findings = (
+        _finding(UNDER, "grain", grain),
+        _finding(NO_FUNDUS, "print", float((detail > 0.2).mean()) * grain),
+        _finding(NO_FUNDUS, "structure", float(np.percentile(detail, 99))),
+        _finding(MOTION, name, wide) if moved else _finding(DEFOCUS, name, width),
+    )
+    return findings, score_of("edge width", width)
 
 
 def _lit(shape: tuple[int, int], field: Field) -> npt.NDArray[np.bool_]:
@@ -186,7 +254,8 @@ def _edges(
         np.stack([cv2.Sobel(plane, cv2.CV_32F, dx, 1 - dx, scale=1 / 8)[inner] for plane in (fine, coarse)])
         for dx in (1, 0)
     )
-    strength = across[0] * across[1] + down[0] * down[1]  # neither grain nor soft glare has both
+    # Chosen at the coarse scale, where grain is averaged out: it would choose itself, and pass for sharp edges.
+    strength = across[1] ** 2 + down[1] ** 2
     strong = strength >= np.percentile(strength, 97)
     slopes = np.stack([across[:, strong], down[:, strong]], axis=1).astype(np.float64)  # scale, axis, pixel
     both, self_ = slopes[0] @ slopes[1].T, slopes[1] @ slopes[1].T  # 2 x 2, by axis
