@@ -51,6 +51,26 @@ class CameraError(TenohiraError):
     """A camera is missing, busy, unplugged or does not answer in time. Do: what the message says."""
 
 
+class StoreError(TenohiraError):
+    """The record cannot be opened, read or written. Do: what the message says."""
+
+
+class StoreFullError(StoreError):
+    """The disk is full, or nearly so; nothing was recorded by this step. Do: free space, then repeat the step."""
+
+
+class NoSuchVisitError(StoreError):
+    """There is no such examination in the record. Do: choose one from the history."""
+
+
+class NoSuchPictureError(StoreError):
+    """There is no such picture in the record. Do: choose one of an examination in the history."""
+
+
+class VisitClosedError(StoreError):
+    """A finished examination takes no more photographs. Do: begin a new one for the same participant."""
+
+
 class SamplesError(TenohiraError):
     """The sample photographs could not be fetched or failed their hash check.
 

@@ -1,0 +1,132 @@
+"""Files that are there whole and stay when the power goes: written, fsynced, renamed, and the folder fsynced."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from device.errors import StoreError, StoreFullError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PATIENCE = 10.0  # seconds that one program waits for another
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and wait until it is on the disk; its name in the folder may not be, yet. OSError."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk. OSError."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems of memory sticks cannot, and need not
+            raise
+    finally:
+        os.close(file)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that is there after a power cut as well. OSError."""
+    with suppress(FileExistsError):
+        folder.mkdir()
+        sync_folder(folder.parent)
+
+
+@contextmanager
+def in_words(folder: Path) -> Iterator[None]:
+    """An OSError that happens inside becomes StoreFullError or StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise explained(error, folder) from error
+
+
+def explained(error: OSError, folder: Path) -> StoreError:
+    """The sentence for a disk that is full, closed, or does not answer."""
+    if error.errno in FULL:
+        return full(folder)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return read_only(folder)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return StoreError(f"{folder} is in the place of a folder and is none; give another place for the record")
+    return StoreError(
+        f"{folder} cannot be read or written ({error.strerror}); check the disk and its connection, then try again"
+    )
+
+
+def full(folder: Path) -> StoreFullError:
+    """The sentence for a full disk."""
+    return StoreFullError(
+        f"the disk that holds {folder} is full, and this step was not recorded; free space, then repeat the step"
+    )
+
+
+def read_only(folder: Path) -> StoreError:
+    """The sentence for a folder that may not be written to."""
+    return StoreError(
+        f"{folder} may not be written to; check its owner and permissions, "
+        "and that its disk is not mounted read-only"
+    )
+
+
+@contextmanager
+def held(folder: Path, *, alone: bool = False, patience: float = PATIENCE) -> Iterator[None]:
+    """Keep others from removing pictures meanwhile; with ``alone``, from adding and copying them as well.
+
+    The lock is the kernel's (flock) and goes with the process, however that ends. Raises StoreError where
+    others hold it for longer than ``patience`` seconds.
+    """
+    kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+    end = time.monotonic() + patience
+    with in_words(folder):
+        file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        while True:
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    raise busy(folder) from error
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(file)
+
+
+def damaged(folder: Path, why: object) -> StoreError:
+    """The sentence for a database that cannot be understood."""
+    return StoreError(
+        f"the record in {folder} is damaged ({why}); keep the folder as it is, and go on with the last backup, "
+        "which is a whole record"
+    )
+
+
+def busy(folder: Path) -> StoreError:
+    """The sentence for a record that another program does not let go of."""
+    return StoreError(
+        f"another program is at work on the record in {folder}, such as an export or a backup; "
+        "wait until it is done, then try again"
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that this process may still write to the disk of a folder. Raises StoreError."""
+    with in_words(folder):
+        disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize

@@ -1,0 +1,87 @@
+"""Records as rows: structs to the JSON that is kept, and back."""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from device.record import Capture, NotImaged, Parcel, Reading, Visit
+from device.store import files
+from device.store.audit import canonical
+
+T = TypeVar("T")
+
+PARCEL = "SELECT visit, queued, attempts, next_try, error, sent FROM parcels"
+SINGULAR = {"captures": "capture", "not_imaged": "not_imaged", "readings": "reading"}
+
+
+def text_of(record: Any) -> str:
+    """The JSON of a record as it is kept; a visit without what has rows of its own."""
+    if isinstance(record, Visit):
+        record = msgspec.structs.replace(record, captures=(), not_imaged=(), readings=())
+    return canonical(record)
+
+
+def decode(text: str, kind: type[T], folder: Path) -> T:
+    """The record of a JSON text. Raises StoreError where it is damaged."""
+    try:
+        record: T = _decoder(cast(Any, kind)).decode(text)
+        return record
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise files.damaged(folder, error) from error
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+def visit(db: sqlite3.Connection, uid: str, folder: Path) -> Visit | None:
+    """A visit with everything that belongs to it, in the order in which it was recorded."""
+    found = db.execute("SELECT json FROM visits WHERE uid = ?", (uid,)).fetchone()
+    if found is None:
+        return None
+
+    def of(table: str, kind: type[T]) -> tuple[T, ...]:
+        texts = db.execute(f"SELECT json FROM {table} WHERE visit = ? ORDER BY id", (uid,))
+        return tuple(decode(text, kind, folder) for (text,) in texts)
+
+    return msgspec.structs.replace(
+        decode(found[0], Visit, folder),
+        captures=of("captures", Capture),
+        not_imaged=of("not_imaged", NotImaged),
+        readings=of("readings", Reading),
+    )
+
+
+def insert(db: sqlite3.Connection, table: str, uid: str, visit: str, text: str) -> None:
+    """Add a row that belongs to a visit."""
+    db.execute(f"INSERT INTO {table} (uid, visit, json) VALUES (?, ?, ?)", (uid, visit, text))
+
+
+def parcel(row: tuple[Any, ...]) -> Parcel:
+    """The parcel of a row of ``PARCEL``."""
+    return Parcel(**dict(zip(("visit", "queued", "attempts", "next_try", "error", "sent"), row)))
+
+
+def document(db: sqlite3.Connection, name: str) -> str | None:
+    """The text of something that there is one of, such as the settings."""
+    found = db.execute("SELECT json FROM documents WHERE name = ?", (name,)).fetchone()
+    return None if found is None else str(found[0])
+
+
+def set_document(db: sqlite3.Connection, name: str, text: str) -> None:
+    """Replace it."""
+    db.execute("INSERT INTO documents VALUES (?, ?) ON CONFLICT DO UPDATE SET json = excluded.json", (name, text))
+
+
+def count(db: sqlite3.Connection, name: str) -> int:
+    """The next number of a counter: 1, 2, 3..."""
+    found = db.execute(
+        "INSERT INTO counters VALUES (?, 1) ON CONFLICT DO UPDATE SET value = value + 1 RETURNING value", (name,)
+    ).fetchone()
+    return int(found[0])
