@@ -80,12 +80,8 @@ def read(last_record: str = "", root: Path = Path("/"), now: datetime | None = N
 
 def problems(health: Health) -> list[str]:
     """What the operator must know, each with the way out; empty where all is well."""
-    return [
-        *_clock_problems(health),
-        *_throttling_problems(health),
-        *_temperature_problems(health),
-        *_memory_problems(health),
-    ]
+    areas = (clock_problems, power_problems, temperature_problems, memory_problems)
+    return [problem for area in areas for problem in area(health)]
 
 
 class Watch:
@@ -134,21 +130,23 @@ class Watch:
                 return
 
 
-def _clock_problems(health: Health) -> list[str]:
+def clock_problems(health: Health) -> list[str]:
+    """A time that cannot be, or that nothing stands behind."""
     if health.clock_plausible is False:
         return [
-            f"The clock says {_readable(health.time)}, which cannot be; "
+            f"The clock says {readable(health.time)}, which cannot be; "
             "connect the network for a minute, or let an administrator set the time before you go on."
         ]
     if health.clock_source == "":
         return [
             "Neither a network nor a clock chip stands behind the clock: times in records may be wrong; "
-            f"compare {_readable(health.time)} with a watch, or connect the network for a minute."
+            f"compare {readable(health.time)} with a watch, or connect the network for a minute."
         ]
     return []
 
 
-def _throttling_problems(health: Health) -> list[str]:
+def power_problems(health: Health) -> list[str]:
+    """Too low a voltage, now or since the start; a processor that is slowed down though it is not hot."""
     voltage = FLAGS[0]
     if voltage in (health.throttled_now or ()):
         return [
@@ -167,7 +165,8 @@ def _throttling_problems(health: Health) -> list[str]:
     return found
 
 
-def _temperature_problems(health: Health) -> list[str]:
+def temperature_problems(health: Health) -> list[str]:
+    """Too hot."""
     if not _hot(health):
         return []
     return [
@@ -176,7 +175,8 @@ def _temperature_problems(health: Health) -> list[str]:
     ]
 
 
-def _memory_problems(health: Health) -> list[str]:
+def memory_problems(health: Health) -> list[str]:
+    """Too little memory for another examination."""
     if health.memory_free_mb is None or health.memory_free_mb >= LITTLE_MEMORY_MB:
         return []
     return [
@@ -280,6 +280,6 @@ def _said(*command: str) -> str:
     return done.stdout.strip()
 
 
-def _readable(time: str) -> str:
+def readable(time: str) -> str:
     """``2026-11-24 17:15 JST`` of an ISO time: what a watch on the wall says."""
     return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M %Z")
