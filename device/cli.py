@@ -25,6 +25,7 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     "screen": Verb("device.commands.screen", None, "screen photographs: verdict, evidence, overlay, JSON"),
     "samples": Verb("device.commands.samples", None, "fetch a few real photographs for a first run"),
+    "selftest": Verb("device.commands.selftest", None, "check camera, models, storage, clock, power, temperature"),
     "bundle": Verb("device.commands.bundle", None, "verify, show, sign bundles; make keys"),
     "data": Verb("train.commands.data", "train", "list data sets, check a data root, write splits"),
     "train": Verb("train.commands.train", "train", "train one recipe; describe its size"),

@@ -1,0 +1,58 @@
+"""``tenohira selftest``: can this instrument be trusted today?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import msgspec
+
+from device import __version__, selftest
+from device.selftest import Check
+
+MARKS = {True: "ok", False: "FAIL", None: "-"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the records")
+    parser.add_argument(
+        "--camera", metavar="SPEC", help="picamera2, replay:PATH or simulated; the service has it open"
+    )
+    parser.add_argument(
+        "--bundles", type=Path, metavar="DIR", help="folder of bundles (default: the shipped ones)"
+    )
+    parser.add_argument(
+        "--keys", type=Path, metavar="DIR", help="folder of trusted keys (default: the shipped ones)"
+    )
+    parser.add_argument(
+        "--software", action="store_true", help="only what an installation must pass: models and storage"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print every check. Returns 0 where none failed, else 1."""
+    if args.software:
+        checks = selftest.software(args.bundles, args.keys, args.store)
+    else:
+        checks = selftest.run(args.bundles, args.keys, args.store, args.camera)
+    ok = selftest.passed(checks)
+    if args.json:
+        report = {"software": __version__, "ok": ok, "checks": checks}
+        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+    else:
+        print("\n".join(_lines(checks)))
+        print("self-test passed" if ok else "self-test FAILED: do what the arrows say, then run it again")
+    return 0 if ok else 1
+
+
+def _lines(checks: list[Check]) -> list[str]:
+    """One line a check, and one for its tip."""
+    width = max(len(check.name) for check in checks)
+    lines = []
+    for check in checks:
+        lines.append(f"{MARKS[check.ok]:<5} {check.name:<{width}}  {check.said}")
+        if check.tip:
+            lines.append(f"{'':<5} {'':<{width}}  -> {check.tip}")
+    return lines
