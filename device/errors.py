@@ -76,3 +76,14 @@ class SamplesError(TenohiraError):
 
     Do: check that pip reaches a package registry, or use the simulated camera (``--simulated``).
     """
+
+
+class DicomError(TenohiraError):
+    """A DICOM object cannot be made of a record or a file. Do: what the message says."""
+
+
+class PacsError(TenohiraError):
+    """An archive (PACS) is out of reach, refuses an object, or does not show what it took.
+
+    Nothing is lost: the outbox tries again. Do: check network, address and names in the settings.
+    """

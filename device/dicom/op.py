@@ -1,0 +1,203 @@
+"""A photograph as Ophthalmic Photography 8 Bit Image (DICOM PS3.3 A.41).
+
+The JPEG is taken over byte by byte: nothing is decoded, nothing is compressed twice. What is not a baseline JPEG
+is stored without compression. Where nobody said which eye it shows, an Ophthalmic Photography object cannot be
+written (it must say right or left): such a picture becomes a VL Photographic Image, which may leave it open.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageCms
+from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    OphthalmicPhotography8BitImageStorage,
+    VLPhotographicImageStorage,
+)
+
+from device.dicom import common
+from device.geometry import UInt8Image
+from device.record import Capture, Visit
+
+HANDHELD = common.private("handheld-fundus", "Hand-held fundus camera without calibrated scale")
+DROPPED = {0xE1, 0xED, 0xFE}  # APP1 (EXIF, XMP), APP13 (IPTC), comments: they may name a person or a place
+BASELINE, DEFINE_FRAMES = 0xC0, set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+START_OF_SCAN = 0xDA
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels on their way into an object: as an encapsulated baseline JPEG (``jpeg``), or as they are.
+
+    ``ratio`` is the size of the pixels by that of the compressed file, None where nothing was lost."""
+
+    height: int
+    width: int
+    channels: int  # 3: colour, 1: grey
+    jpeg: bytes | None = None
+    pixels: UInt8Image | None = None
+    ratio: float | None = None
+
+    @classmethod
+    def of_jpeg(cls, data: bytes, *, anonymous: bool = True) -> Picture | None:
+        """A baseline JPEG of one or three channels (YCbCr) that is the right way up; None for any other.
+
+        ``anonymous`` leaves out the segments of the file that may hold names and places (EXIF, IPTC, comments);
+        what is compressed stays as it is, to the byte.
+        """
+        frame = _frame_header(data)
+        if frame is None or frame[0] != BASELINE:
+            return None
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            turned = image.getexif().get(0x0112, 1) != 1
+            is_rgb = image.info.get("adobe_transform") == 0 and image.mode == "RGB"
+            if turned or is_rgb or image.mode not in ("RGB", "L"):
+                return None
+            channels = len(image.getbands())
+            raw = image.width * image.height * channels
+            kept = _anonymous(data) if anonymous else data
+            return cls(image.height, image.width, channels, jpeg=kept, ratio=raw / len(data))
+
+    @classmethod
+    def of_pixels(cls, pixels: UInt8Image, lossy_bytes: int | None = None) -> Picture:
+        """Pixels, H x W x 3; ``lossy_bytes`` is the size of the file where it was compressed with loss."""
+        height, width, channels = pixels.shape
+        return cls(height, width, channels, pixels=pixels, ratio=lossy_bytes and pixels.size / lossy_bytes)
+
+
+def photograph(capture: Capture, visit: Visit, picture: Picture, shared: Dataset, number: int = 1) -> Dataset:
+    """The object of one capture. ``shared`` is of ``common.of_visit``; ``number`` counts a visit's captures.
+
+    ``capture.laterality`` may be ``unknown`` for files (see the module).
+    """
+    known = capture.laterality in common.LATERALITY
+    sop_class = OphthalmicPhotography8BitImageStorage if known else VLPhotographicImageStorage
+    syntax = ExplicitVRLittleEndian if picture.jpeg is None else JPEGBaseline8Bit
+    data = common.begin(sop_class, common.uid(capture.uid), syntax, shared)
+    _series_and_equipment(data, visit, "OP" if known else "XC")
+    _image(data, capture, number)
+    _pixels(data, picture)
+    if known:
+        data.ImageType = ["ORIGINAL", "PRIMARY", "", "COLOR"] if picture.channels == 3 else ["ORIGINAL", "PRIMARY"]
+        _ophthalmic(data, capture, visit)
+    else:
+        data.ImageType = ["ORIGINAL", "PRIMARY"]
+        data.Laterality = ""
+        data.AcquisitionContextSequence = []
+    return data
+
+
+def _series_and_equipment(data: Dataset, visit: Visit, modality: str) -> None:
+    data.Modality = modality
+    data.SeriesInstanceUID = common.uid(visit.uid, "photographs", modality)
+    data.SeriesNumber = 1
+    data.SeriesDescription = "Photographs of the fundus"
+    common.equipment(data, visit)
+
+
+def _image(data: Dataset, capture: Capture, number: int) -> None:
+    """General Image, Ophthalmic Photography Image, SOP Common."""
+    at = common.instant(capture.taken)
+    common.stamp(data, at, "Content", "Acquisition", "InstanceCreation")
+    data.AcquisitionDateTime = common.moment(at)
+    data.InstanceNumber = number
+    data.PatientOrientation = ""
+    data.BurnedInAnnotation = "NO"
+    data.AnatomicRegionSequence = [common.coded(common.RETINA)]
+    quality = capture.result.quality.get("grade", "not graded")
+    settings = (
+        ("exposure {:g} us", capture.exposure_us),
+        ("gain {:g}", capture.gain),
+        ("focus {:g}", capture.focus),
+    )
+    said = [f"quality {quality}", *(words.format(value) for words, value in settings if value is not None)]
+    data.ImageComments = "; ".join(said)
+    data.CodingSchemeIdentificationSequence = [common.scheme()]
+
+
+def _pixels(data: Dataset, picture: Picture) -> None:
+    """Image Pixel, lossy compression, ICC Profile."""
+    data.Rows, data.Columns, data.SamplesPerPixel = picture.height, picture.width, picture.channels
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    if picture.channels == 3:
+        data.PlanarConfiguration = 0
+        data.PhotometricInterpretation = "RGB" if picture.jpeg is None else "YBR_FULL_422"
+        data.ICCProfile = srgb()
+        data.ColorSpace = "SRGB"
+    else:
+        data.PhotometricInterpretation = "MONOCHROME2"
+        data.PresentationLUTShape = "IDENTITY"
+    data.LossyImageCompression = "00" if picture.ratio is None else "01"
+    if picture.ratio is not None:
+        data.LossyImageCompressionRatio = f"{picture.ratio:.6g}"
+        data.LossyImageCompressionMethod = "ISO_10918_1"
+    if picture.jpeg is not None:
+        data.PixelData = encapsulate([picture.jpeg])
+        data["PixelData"].VR = "OB"
+        data["PixelData"].is_undefined_length = True
+    elif picture.pixels is not None:
+        raw = np.ascontiguousarray(picture.pixels).tobytes()
+        data.PixelData = raw + bytes(len(raw) % 2)
+        data["PixelData"].VR = "OB"
+
+
+def _ophthalmic(data: Dataset, capture: Capture, visit: Visit) -> None:
+    """Synchronization, Multi-frame, Ocular Region Imaged, and both modules of parameters."""
+    data.SynchronizationFrameOfReferenceUID = common.uid(visit.uid, "clock")
+    data.SynchronizationTrigger = "NO TRIGGER"
+    data.AcquisitionTimeSynchronized = "N"
+    data.NumberOfFrames = 1
+    data.FrameIncrementPointer = 0x00181063  # frame time
+    data.FrameTime = 0
+    data.ImageLaterality = common.LATERALITY[capture.laterality]
+    for keyword in ("PatientEyeMovementCommanded", "EmmetropicMagnification", "IntraOcularPressure",
+                    "HorizontalFieldOfView", "PupilDilated", "DetectorType"):  # fmt: skip
+        setattr(data, keyword, None)  # not measured
+    for keyword in ("RefractiveStateSequence", "IlluminationTypeCodeSequence", "LensesCodeSequence",
+                    "LightPathFilterTypeStackCodeSequence", "ImagePathFilterTypeStackCodeSequence"):  # fmt: skip
+        setattr(data, keyword, [])
+    data.AcquisitionDeviceTypeCodeSequence = [common.coded(HANDHELD)]
+
+
+@cache
+def srgb() -> bytes:
+    """sRGB as the profile of an input device, which DICOM asks for (PS3.3 C.11.15); the same bytes every time."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[12:16] = b"scnr"
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)  # when it was made
+    profile[84:100] = bytes(16)  # its checksum: none
+    return bytes(profile)
+
+
+def _segments(data: bytes) -> list[tuple[int, int, int]]:
+    """Marker, start and end of each segment of a JPEG; the first scan reaches to the end of the file."""
+    found, at = [], 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        end = len(data) if marker == START_OF_SCAN else at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        found.append((marker, at, end))
+        at = end
+    return found
+
+
+def _frame_header(data: bytes) -> tuple[int, int] | None:
+    """Marker and start of the frame header of a JPEG; None where it is no JPEG."""
+    if data[:2] != b"\xff\xd8":
+        return None
+    return next(((marker, at) for marker, at, _ in _segments(data) if marker in DEFINE_FRAMES), None)
+
+
+def _anonymous(data: bytes) -> bytes:
+    kept = [data[at:end] for marker, at, end in _segments(data) if marker not in DROPPED]
+    return data[:2] + b"".join(kept)
