@@ -51,6 +51,13 @@ class CameraError(TenohiraError):
     """A camera is missing, busy, unplugged or does not answer in time. Do: what the message says."""
 
 
+class LightError(TenohiraError):
+    """The LEDs or the shutter button cannot be used: wrong pins, no GPIO library, no permission.
+
+    Do: what the message says, or run without them (light ``none``).
+    """
+
+
 class SamplesError(TenohiraError):
     """The sample photographs could not be fetched or failed their hash check.
 
