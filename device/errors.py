@@ -69,6 +69,11 @@ class NoSuchPictureError(StoreError):
 
 class VisitClosedError(StoreError):
     """A finished examination takes no more photographs. Do: begin a new one for the same participant."""
+class LightError(TenohiraError):
+    """The LEDs or the shutter button cannot be used: wrong pins, no GPIO library, no permission.
+
+    Do: what the message says, or run without them (light ``none``).
+    """
 
 
 class SamplesError(TenohiraError):

@@ -24,3 +24,4 @@ class Frame:
     focus: float | None = None  # the camera's own units
     camera: str = "file"
     source: str = ""  # the file's path, or what the camera calls the capture
+    raw: bytes | None = None  # the sensor's own data as a DNG file, where they were asked for and there are any

@@ -1,14 +1,14 @@
 """A simulated camera: the whole instrument without hardware.
 
-An eye is drawn from a seed (disc, cup, vessels, macula, colour), and photographed through a simple optical
-model: focus, motion, exposure, alignment, eyelid, dust, noise. These pictures test the instrument; they say
-nothing about accuracy on real eyes.
+In front of the lens is an eye that is drawn from a seed (disc, cup, vessels, macula, colour), or a real
+photograph; it is seen through a simple optical model: focus, motion, exposure, alignment, eyelid, dust, noise.
+Pictures of drawn eyes test the instrument; they say nothing about accuracy on real eyes.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -17,14 +17,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from device.errors import CameraError
+from device.camera import Controls, Spec
+from device.errors import CameraError, UnreadableImageError, UsageError
+from device.field import find_field
 from device.frame import Frame
-from device.geometry import UInt8Image, resize
+from device.geometry import Square, UInt8Image, crop, resize
 
 Plane = npt.NDArray[np.float32]
 
-CANVAS = 768  # pixels of the scene's side; all lengths of an eye and of the optics are fractions of it
+CANVAS = 768  # pixels of a drawn scene's side; all lengths of an eye and of the optics are fractions of a side
 RADIUS = 0.48  # of the field of view
+SIZES = (128, 4096)  # pixels of a still's side
+EXPOSURE_US, GAIN = 10_000.0, 1.0  # at which ``Optics.exposure`` is what it says
+BLUR_PER_DIOPTRE = 0.004  # standard deviation in sides, for each dioptre that the focus is off
 
 
 @dataclass(frozen=True)
@@ -59,33 +64,67 @@ class Optics:
     exposure: float = 1.0
     off_axis: float = 0.0  # 0 aligned .. 1 half of the field in the iris's shadow
     eyelid: float = 0.0  # share of the field's height that it covers from above
-    dust: int = 0  # specks on the lens
+    dust: int = 0  # specks on the lens; they stay where they are
     noise: float = 1.5  # grey levels
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What lies in front of the lens: N x N x 3 reflectances 0..1, and of a photograph the N x N mask (0 or 1)
+    of its field of view. A drawn scene has none: the optics give it a round field and a light that falls off."""
+
+    pixels: Plane
+    mask: Plane | None = None
+
+    def reduced(self, size: int) -> Scene:
+        """The same at ``size`` x ``size``."""
+        mask = None if self.mask is None else cv2.resize(self.mask, (size, size), interpolation=cv2.INTER_NEAREST)
+        return Scene(cv2.resize(self.pixels, (size, size), interpolation=cv2.INTER_AREA), mask)
+
+
 class SimulatedCamera:
-    """A ``Camera`` that looks at one drawn eye. ``optics`` may be changed between pictures."""
+    """A ``Camera`` that looks at one eye. ``optics`` may be changed between pictures.
+
+    ``photograph``: a real photograph in place of a drawn eye. Controls: exposure and gain brighten, gain also
+    adds noise, and focus blurs by its distance from zero dioptres. There is no raw: ``still(raw=True)`` has none.
+    """
 
     name = "simulated"
 
     def __init__(
-        self, eye: Eye | None = None, optics: Optics | None = None, seed: int = 0, size: int = 1024
+        self,
+        eye: Eye | None = None,
+        optics: Optics | None = None,
+        seed: int = 0,
+        size: int = 1024,
+        photograph: Frame | None = None,
     ) -> None:
         self.eye, self.optics, self.size = eye or Eye.random(seed), optics or Optics(), size
-        self._scene: Plane | None = draw(self.eye)
+        self._controls = Controls()
         self._rng = np.random.default_rng(seed)
+        if photograph is None:
+            self._laterality, self._source = self.eye.laterality, f"eye {self.eye.seed}"
+            scene = Scene(draw(self.eye))
+        else:
+            self._laterality, self._source = photograph.laterality, photograph.source
+            scene = scene_of(photograph.pixels, size)
+        self._scenes: tuple[Scene, Scene] | None = (scene.reduced(max(128, size // 4)), scene)
+
+    def set(self, controls: Controls) -> None:
+        """From the next picture on; None is a good photograph's value."""
+        self._controls = controls
 
     def preview(self, deadline: float = 1.0) -> Frame:
         """A picture a quarter as wide as a still."""
-        return self._capture(max(128, self.size // 4), deadline)
+        return self._capture(0, max(128, self.size // 4), deadline)
 
-    def still(self, deadline: float = 10.0) -> Frame:
+    def still(self, deadline: float = 10.0, raw: bool = False) -> Frame:
         """A picture of ``size`` x ``size`` pixels. Noise differs from picture to picture."""
-        return self._capture(self.size, deadline)
+        return self._capture(1, self.size, deadline)
 
     def close(self, deadline: float = 5.0) -> None:
         """Afterwards every picture raises CameraError."""
-        self._scene = None
+        self._scenes = None
 
     def __enter__(self) -> Self:
         return self
@@ -95,17 +134,62 @@ class SimulatedCamera:
     ) -> None:
         self.close()
 
-    def _capture(self, size: int, deadline: float) -> Frame:
-        if self._scene is None:
+    def _capture(self, which: int, size: int, deadline: float) -> Frame:
+        if self._scenes is None:
             raise CameraError("the simulated camera is closed; open it again")
         end = time.monotonic() + deadline
-        pixels = photograph(self._scene, self.optics, self._rng, size)
+        exposure_us, gain = self._controls.exposure_us or EXPOSURE_US, self._controls.gain or GAIN
+        focus = self._controls.focus or 0.0
+        optics = replace(
+            self.optics,
+            exposure=self.optics.exposure * exposure_us / EXPOSURE_US * gain / GAIN,
+            noise=self.optics.noise * max(1.0, gain),
+            defocus=float(np.hypot(self.optics.defocus, BLUR_PER_DIOPTRE * focus)),
+        )
+        pixels = photograph(self._scenes[which], optics, self._rng, size)
         if time.monotonic() > end:
             raise CameraError(f"the simulated camera took longer than {deadline:g} s; allow it more time")
         return Frame(
-            pixels, self.eye.laterality, datetime.now(), exposure_us=10_000 * self.optics.exposure, gain=1.0,
-            focus=self.optics.defocus, camera=self.name, source=f"eye {self.eye.seed}",
+            pixels, self._laterality, datetime.now(), exposure_us=exposure_us, gain=gain, focus=focus,
+            camera=self.name, source=self._source,
         )  # fmt: skip
+
+
+def open_simulated(spec: Spec) -> SimulatedCamera:
+    """The simulated camera of a spec. Raises UsageError for optics that cannot be, CameraError where the
+    photograph cannot be read."""
+    given = {name: spec.number(name, 0) for name in spec.options}
+    seed, size = int(given.pop("seed", 0)), int(given.pop("size", 1024))
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise UsageError(f"size={size}: give the side of a still in pixels, from {SIZES[0]} to {SIZES[1]}")
+    if bad := [name for name, value in given.items() if not 0 <= value <= 100]:
+        raise UsageError(f"{bad[0]}={given[bad[0]]:g}: give a value from 0 to 100")
+    optics = Optics(**{k: int(v) if k == "dust" else v for k, v in given.items()})  # type: ignore[arg-type]
+    if not spec.what or spec.what.isdecimal():
+        return SimulatedCamera(optics=optics, seed=int(spec.what or seed), size=size)
+    from device.imaging import read_image  # only here are files read
+
+    try:
+        scene = read_image(spec.what)
+    except UnreadableImageError as error:
+        raise CameraError(f"the simulated camera has nothing to look at: {error}") from error
+    return SimulatedCamera(optics=optics, seed=seed, size=size, photograph=scene)
+
+
+def scene_of(pixels: UInt8Image, size: int) -> Scene:
+    """A photograph (RGB H x W x 3) as a scene of ``size`` x ``size``: its field of view where a drawn one is."""
+    field = find_field(pixels)
+    square = field.square
+    square = Square.around(square.x + square.side / 2, square.y + square.side / 2, square.side / (2 * RADIUS))
+    mask = np.full(field.mask.shape, 255, np.uint8)
+    if not field.fills_frame:  # dark parts of the retina are no part of the mask, but lie within its hull
+        points = cv2.findNonZero(field.mask)
+        mask = cv2.fillConvexPoly(np.zeros_like(field.mask), cv2.convexHull(points), 255)
+    height, width = pixels.shape[:2]
+    whole = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
+    inside = (resize(crop(whole, square), size) > 127).astype(np.float32)
+    reflectances: Plane = resize(crop(pixels, square), size).astype(np.float32) / np.float32(255)
+    return Scene(reflectances, inside)
 
 
 def draw(eye: Eye) -> Plane:
@@ -132,30 +216,46 @@ def draw(eye: Eye) -> Plane:
     return retina
 
 
-def photograph(scene: Plane, optics: Optics, rng: np.random.Generator, size: int) -> UInt8Image:
+def photograph(scene: Scene, optics: Optics, rng: np.random.Generator, size: int) -> UInt8Image:
     """The scene through the optics, as RGB ``uint8`` size x size."""
-    y, x = (np.mgrid[:CANVAS, :CANVAS].astype(np.float32) + 0.5) / CANVAS - 0.5
+    n = scene.pixels.shape[0]
+    y, x = (np.mgrid[:n, :n].astype(np.float32) + 0.5) / n - 0.5
     radius = np.hypot(x, y) / RADIUS
-    light = 1 - 0.35 * radius**2  # the flash falls off towards the edge
+    # The flash falls off towards the edge; in a photograph, it has done so already.
+    light = 1 - 0.35 * radius**2 if scene.mask is None else np.ones_like(radius)
     if optics.off_axis:
         light = light / (1 + np.exp((x - 0.5 + 0.6 * optics.off_axis) / 0.05))  # shadow of the iris
-    view = cv2.GaussianBlur(scene, (0, 0), max(optics.defocus * CANVAS, 0.3))
-    if smear := round(optics.motion * CANVAS):
-        view = cv2.blur(view, (smear, 1))
+    view = _blurred(scene, max(optics.defocus * n, 0.3), round(optics.motion * n))
     view = view * light[..., None] * optics.exposure
+    specks = np.random.default_rng(optics.dust)  # of its own: dust does not move from picture to picture
     for _ in range(optics.dust):
-        view *= 1 - 0.6 * _spot(rng.uniform(0.25, 0.75, 2), rng.uniform(0.004, 0.012))[..., None]
+        view *= 1 - 0.6 * _spot(specks.uniform(0.25, 0.75, 2), specks.uniform(0.004, 0.012), n)[..., None]
     if optics.eyelid:
         view[y < -RADIUS + 2 * RADIUS * optics.eyelid] = (0.10, 0.05, 0.04)
-    view[radius > 1] = 0.004
+    view[radius > 1 if scene.mask is None else scene.mask == 0] = 0.004
     view = 255 * view + rng.normal(0, optics.noise, view.shape)
     picture: UInt8Image = np.clip(view, 0, 255).astype(np.uint8)
     return resize(picture, size)
 
 
-def _spot(centre: npt.NDArray[np.float64], sigma: float) -> Plane:
-    """A Gaussian of height 1."""
-    y, x = (np.mgrid[:CANVAS, :CANVAS].astype(np.float32) + 0.5) / CANVAS
+def _blurred(scene: Scene, sigma: float, smear: int) -> Plane:
+    """Out of focus, then smeared sideways. The edge of the field is made in the camera and stays sharp: where a
+    photograph ends, it is blurred as if there were more of it."""
+
+    def blur(plane: Plane) -> Plane:
+        soft: Plane = cv2.GaussianBlur(plane, (0, 0), sigma)
+        return cv2.blur(soft, (smear, 1)) if smear else soft
+
+    if scene.mask is None:
+        return blur(scene.pixels)
+    weight = np.maximum(blur(scene.mask), np.float32(1e-3))
+    view = blur(scene.pixels * scene.mask[..., None]) / weight[..., None]
+    return view.astype(np.float32, copy=False)
+
+
+def _spot(centre: npt.NDArray[np.float64], sigma: float, n: int = CANVAS) -> Plane:
+    """A Gaussian of height 1 on n x n pixels."""
+    y, x = (np.mgrid[:n, :n].astype(np.float32) + 0.5) / n
     spot: Plane = np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / (2 * sigma**2)).astype(np.float32)
     return spot
 

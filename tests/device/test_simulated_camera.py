@@ -4,10 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from device.camera import Camera
+from device.camera import Camera, Controls
 from device.camera.simulated import Eye, Optics, SimulatedCamera
 from device.errors import CameraError
 from device.field import find_field
+from device.frame import Frame
+from device.imaging import read_image
+from device.quality import assess
 
 
 def test_the_same_seed_gives_the_same_eye_and_another_seed_another():
@@ -73,3 +76,84 @@ def test_a_closed_or_late_camera_says_so():
     with pytest.raises(CameraError, match="closed"):
         camera.still()
     camera.close()
+
+
+def test_exposure_gain_and_focus_do_what_they_do_on_a_camera():
+    camera = SimulatedCamera(seed=4, optics=Optics(noise=0), size=256)
+    plain = camera.still()
+    camera.set(Controls(exposure_us=5000))
+    dark = camera.still()
+    assert dark.pixels.mean() == pytest.approx(plain.pixels.mean() / 2, rel=0.05) and dark.exposure_us == 5000
+    camera.set(Controls(exposure_us=5000, gain=2))
+    assert camera.still().pixels.mean() == pytest.approx(plain.pixels.mean(), rel=0.02)
+    camera.set(Controls(focus=3))
+    blurred = camera.still()
+    assert blurred.focus == 3 and np.abs(np.diff(blurred.pixels[60:-60, 60:-60, 1].astype(int))).mean() < (
+        0.7 * np.abs(np.diff(plain.pixels[60:-60, 60:-60, 1].astype(int))).mean()
+    )
+    camera.set(Controls())
+    assert np.array_equal(camera.still().pixels, plain.pixels)
+
+
+def test_dust_stays_where_it_is():
+    camera = SimulatedCamera(seed=0, optics=Optics(noise=0, dust=5), size=256)
+    assert np.array_equal(camera.still().pixels, camera.still(raw=True).pixels)
+
+
+def test_a_preview_shows_what_the_still_will():
+    camera = SimulatedCamera(seed=6, optics=Optics(noise=0, off_axis=0.5, eyelid=0.2, dust=3), size=1024)
+    preview, still = camera.preview().pixels, camera.still().pixels
+    reduced = cv2.resize(still, preview.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.astype(int) - preview).mean() < 3
+
+
+def photograph(size=600, left=100):
+    """A round field with sharp stripes, beside the middle of a wide picture."""
+    pixels = np.zeros((size, size + left, 3), np.uint8)
+    stripes = np.where(np.arange(size) // 12 % 2, 150, 90)[:, None, None] * np.array([1, 0.5, 0.3])
+    y, x = np.mgrid[:size, :size]
+    inside = np.hypot(x - size / 2, y - size / 2) < 0.45 * size
+    pixels[:, left:] = np.where(inside[..., None], np.broadcast_to(stripes, (size, size, 3)), 0)
+    return pixels
+
+
+def test_a_photograph_takes_the_place_of_the_drawn_eye():
+    frame = Frame(photograph(), laterality="OS", source="x.png")
+    camera = SimulatedCamera(photograph=frame, optics=Optics(noise=0), size=512)
+    still = camera.still()
+    assert (still.laterality, still.source) == ("OS", "x.png")
+    field = find_field(still.pixels)
+    assert field.square.side == pytest.approx(2 * 0.48 * 512, abs=10)
+    assert field.square.x + field.square.side / 2 == pytest.approx(256, abs=5)
+    assert still.pixels[..., 0][150:360, 150:360].std() > 15  # the stripes are there
+
+    camera.optics = Optics(noise=0, defocus=0.03)
+    blurred = camera.still().pixels
+    assert blurred[..., 0][150:360, 150:360].std() < 6
+    middle, edge = blurred[256, 256, 0], blurred[256, 256 + 240, 0]
+    assert abs(int(middle) - int(edge)) < 25  # the edge of the field stays sharp and light
+
+    camera.optics = Optics(noise=0, eyelid=0.4)
+    assert camera.still().pixels[60:150].mean() < 0.6 * still.pixels[60:150].mean()
+
+
+@pytest.mark.data
+def test_a_real_fundus_degrades_as_the_optics_say(data_root):
+    """The grade of a real photograph falls with each fault, and its cause is the fault."""
+
+    def graded(camera, **optics):
+        camera.optics = Optics(**optics)
+        pixels = camera.still().pixels
+        return assess(pixels, find_field(pixels))
+
+    pictures = sorted((data_root / "drishti_gs1" / "images").iterdir())[:8]
+    cameras = [SimulatedCamera(photograph=read_image(p)) for p in pictures]
+    camera = max(cameras, key=lambda c: graded(c).score)  # several of the set are dark or soft by themselves
+    plain = graded(camera)
+    assert plain.grade != "reject"
+    for cause, optics in {
+        "defocus": {"defocus": 0.02}, "motion": {"motion": 0.06}, "under-exposure": {"exposure": 0.12},
+        "over-exposure": {"exposure": 5},
+    }.items():  # fmt: skip
+        bad = graded(camera, **optics)
+        assert bad.score < plain.score and bad.cause == cause, (cause, bad)
