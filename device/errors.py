@@ -76,3 +76,7 @@ class SamplesError(TenohiraError):
 
     Do: check that pip reaches a package registry, or use the simulated camera (``--simulated``).
     """
+
+
+class HiddenError(TenohiraError):
+    """The instrument's answer is hidden until a reader has graded the eye (masked study). Do: enter the grade."""
