@@ -92,3 +92,5 @@ class PacsError(TenohiraError):
 
     Nothing is lost: the outbox tries again. Do: check network, address and names in the settings.
     """
+class HiddenError(TenohiraError):
+    """The instrument's answer is hidden until a reader has graded the eye (masked study). Do: enter the grade."""

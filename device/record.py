@@ -80,6 +80,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     time: str
 
 
+class Withdrawal(msgspec.Struct, frozen=True, kw_only=True):
+    """A capture that does not count, though it is kept: the operator has seen that it shows the other eye."""
+
+    visit: str
+    capture: str  # its uid
+    reason: str
+    time: str
+
+
 class Visit(msgspec.Struct, frozen=True, kw_only=True):
     """One participant's examination with everything that belongs to it."""
 
@@ -98,10 +107,12 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     captures: tuple[Capture, ...] = ()  # in the order in which they were taken
     not_imaged: tuple[NotImaged, ...] = ()
     readings: tuple[Reading, ...] = ()
+    withdrawn: tuple[Withdrawal, ...] = ()
 
     def of(self, eye: Eye) -> tuple[Capture, ...]:
-        """The captures of one eye."""
-        return tuple(c for c in self.captures if c.laterality == eye)
+        """The captures of one eye that count."""
+        withdrawn = {w.capture for w in self.withdrawn}
+        return tuple(c for c in self.captures if c.laterality == eye and c.uid not in withdrawn)
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,98 @@
+"""Outlines over a photograph, as paths of an SVG picture in the photograph's own pixels; and reduced photographs."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from device.record import Capture
+
+CLOSE_UP = 2.6  # diameters of the disc that the close-up is wide
+STEP = 1 / 400  # of the photograph's longer side: corners of an outline lie at least so far apart
+REDUCED_QUALITY = 85
+
+
+class View(NamedTuple):
+    """What part of the photograph is seen: an SVG ``viewBox``."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def __str__(self) -> str:
+        return " ".join(f"{v:.1f}".removesuffix(".0") for v in self)
+
+
+class Drawing(NamedTuple):
+    """A photograph's size, and the outlines on it."""
+
+    whole: View
+    close_up: View | None  # of the disc
+    paths: dict[str, str]  # SVG path data by structure
+
+
+def drawing(capture: Capture, picture: Callable[[str], Path], outlines: bool) -> Drawing:
+    """What is drawn over a capture's photograph; ``outlines`` is False where they are hidden."""
+    with Image.open(picture(capture.image)) as image:
+        width, height = image.size
+    paths: dict[str, str] = {}
+    close_up = None
+    for name, sha in capture.masks.items() if outlines else ():
+        mask = cv2.imread(str(picture(sha)), cv2.IMREAD_GRAYSCALE)
+        if mask is None or mask.shape != (height, width):
+            continue  # damaged on the disk: no outline is better than a wrong one
+        paths[name] = _path(mask, STEP * max(width, height))
+        if name == "disc":
+            close_up = _around(mask)
+    return Drawing(View(0, 0, width, height), close_up, paths)
+
+
+def _path(mask: np.ndarray, step: float) -> str:  # type: ignore[type-arg]
+    """The outer outlines of a mask; pixel centres lie at halves in SVG."""
+    found, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    parts = []
+    for contour in found:
+        points = cv2.approxPolyDP(contour, step / 4, True)[:, 0] + 0.5
+        if len(points) > 2:
+            parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
+    return "".join(parts)
+
+
+def _around(mask: np.ndarray) -> View | None:  # type: ignore[type-arg]
+    """A square around the disc, as far as the photograph goes."""
+    x, y, width, height = cv2.boundingRect((mask > 127).astype(np.uint8))
+    if not width:
+        return None
+    rows, columns = mask.shape
+    half = CLOSE_UP * max(width, height) / 2
+    left, top = (max(0, round(v - half)) for v in (x + width / 2, y + height / 2))
+    right, bottom = min(columns, round(x + width / 2 + half)), min(rows, round(y + height / 2 + half))
+    return View(left, top, right - left, bottom - top)
+
+
+def reduced(path: Path, side: int) -> bytes:
+    """A photograph as a JPEG whose longer side has at most ``side`` pixels, decoded at a fraction of the cost."""
+    with Image.open(path) as image:
+        image.draft("RGB", (side, side))
+        return _jpeg(image.convert("RGB"), side)
+
+
+def cut_out(path: Path, view: View, side: int = 800) -> bytes:
+    """A part of a photograph as a JPEG, reduced to at most ``side`` pixels."""
+    with Image.open(path) as image:
+        box = (view.x, view.y, view.x + view.width, view.y + view.height)
+        return _jpeg(image.convert("RGB").crop(tuple(round(v) for v in box)), side)
+
+
+def _jpeg(image: Image.Image, side: int) -> bytes:
+    image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=REDUCED_QUALITY)
+    return out.getvalue()

@@ -1,0 +1,129 @@
+// The live preview, the shutter by key and by button, and nothing else: every page works without this file.
+"use strict";
+
+const STALE = 3000; // ms without a new picture, after which the one that is shown is taken away
+const TIP_STAYS = 1200; // ms that a tip is left for reading
+
+function openEye(section) {
+  if (section.dataset.running) return;
+  section.dataset.running = "yes";
+  const find = (selector) => section.querySelector(selector);
+  const canvas = find("canvas"), context = canvas.getContext("2d");
+  const ring = find(".ring"), tip = find("[data-tip]"), meter = find("meter"), word = find("[data-error]");
+  const waiting = find("[data-waiting]"), shutter = find("[data-shutter-button]");
+  let after = 0, presses = null, shown = performance.now(), tipSince = 0;
+
+  function ringAt(state, width, height) {
+    const side = Math.min(width, height), [targets, found] = [ring.querySelectorAll(".target, .target-casing"), ring.querySelector(".found")];
+    ring.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    for (const circle of targets) {
+      circle.setAttribute("cx", width / 2);
+      circle.setAttribute("cy", height / 2);
+      circle.setAttribute("r", 0.46 * side);
+    }
+    const known = state.centre && state.radius && !state.ready;
+    found.setAttribute("cx", known ? state.centre[0] * width : 0);
+    found.setAttribute("cy", known ? state.centre[1] * height : 0);
+    found.setAttribute("r", known ? state.radius * side : 0);
+  }
+
+  function coach(state) {
+    section.classList.toggle("ready", state.ready);
+    if (meter) meter.value = state.focus ?? 0;
+    const text = state.ready ? tip?.dataset.ready : state.tip, now = performance.now();
+    if (tip && text && tip.textContent !== text && now - tipSince > TIP_STAYS) {
+      tip.textContent = text;
+      tipSince = now;
+    }
+  }
+
+  function fail(text) {
+    section.classList.remove("ready");
+    word.textContent = text;
+    word.hidden = !text;
+    if (text && waiting) waiting.hidden = true;
+  }
+
+  async function show(answer) {
+    const state = JSON.parse(answer.headers.get("x-live"));
+    if (presses !== null && state.presses > presses && shutter && !shutter.disabled) shutter.click();
+    presses = state.presses;
+    fail(state.error);
+    if (state.error) canvas.classList.add("stale");
+    if (answer.status === 200) {
+      const picture = await createImageBitmap(await answer.blob());
+      canvas.width = picture.width;
+      canvas.height = picture.height;
+      context.drawImage(picture, 0, 0);
+      if (ring) ringAt(state, picture.width, picture.height);
+      picture.close();
+      canvas.classList.remove("stale");
+      if (waiting) waiting.hidden = true;
+      shown = performance.now();
+      coach(state);
+    }
+    after = state.sequence;
+  }
+
+  async function look() {
+    while (section.isConnected) {
+      if (document.hidden) {
+        await new Promise((go) => setTimeout(go, 300));
+        continue;
+      }
+      try {
+        const answer = await fetch(`/live/frame?after=${after}`, { signal: AbortSignal.timeout(5000) });
+        if (!answer.headers.has("x-live")) throw new Error("no preview");
+        await show(answer);
+      } catch {
+        await new Promise((go) => setTimeout(go, 500));
+      }
+      // A picture that stands still must not be taken for the eye.
+      if (performance.now() - shown > STALE && word.hidden) {
+        canvas.classList.add("stale");
+        section.classList.remove("ready");
+        if (waiting) waiting.hidden = false;
+      }
+    }
+  }
+  look();
+}
+
+function start(root) {
+  root.querySelectorAll?.("[data-live]").forEach(openEye);
+}
+
+document.addEventListener("DOMContentLoaded", () => start(document));
+document.addEventListener("htmx:load", (event) => start(event.detail.elt.parentNode ?? document));
+
+// Space and Enter photograph wherever the focus is, but on something that they would work themselves.
+document.addEventListener("keydown", (event) => {
+  if ((event.key !== " " && event.key !== "Enter") || event.repeat) return;
+  if (event.target.closest("a, button, input, select, textarea, summary, label")) return;
+  const shutter = document.querySelector("[data-shutter-button]");
+  if (shutter && !shutter.disabled) {
+    event.preventDefault();
+    shutter.click();
+  }
+});
+
+// A form is sent once, however often its button is touched; a page that comes back out of the browser's memory
+// can be used again.
+document.addEventListener("submit", (event) => {
+  if (event.target.hasAttribute("hx-post") || event.target.method !== "post") return;
+  setTimeout(() => event.target.querySelectorAll("button").forEach((button) => (button.disabled = true)), 0);
+});
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.reload();
+});
+
+// What went wrong before is not what goes wrong now.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.elt.matches("form")) document.querySelector("#problem")?.replaceChildren();
+});
+document.addEventListener("htmx:sendError", () => {
+  const problem = document.querySelector("#problem"), said = document.createElement("p");
+  said.textContent = problem.dataset.gone;
+  said.className = "warning";
+  problem.replaceChildren(said);
+});
