@@ -76,3 +76,15 @@ class SamplesError(TenohiraError):
 
     Do: check that pip reaches a package registry, or use the simulated camera (``--simulated``).
     """
+
+
+class ReferencesError(TenohiraError):
+    """A reference standard cannot be read, or rows of it cannot be used; nothing of it was taken over.
+
+    Do: correct the rows that the message names.
+    """
+
+
+class TrialError(TenohiraError):
+    """There is nothing to report on: no store or export, no visits, or those of several studies. Do: what the
+    message says."""
