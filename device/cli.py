@@ -27,6 +27,7 @@ VERBS: dict[str, Verb] = {
     "samples": Verb("device.commands.samples", None, "fetch a few real photographs for a first run"),
     "selftest": Verb("device.commands.selftest", None, "check camera, models, storage, clock, power, temperature"),
     "bundle": Verb("device.commands.bundle", None, "verify, show, sign bundles; make keys"),
+    "trial": Verb("device.commands.trial", None, "field trials: reference standard, report of the accuracy"),
     "data": Verb("train.commands.data", "train", "list data sets, check a data root, write splits"),
     "train": Verb("train.commands.train", "train", "train one recipe; describe its size"),
     "evaluate": Verb("train.commands.evaluate", "train", "tables and plots of a run or a bundle on a fixed split"),
@@ -73,13 +74,19 @@ def _import(name: str, verb: Verb):  # type: ignore[no-untyped-def]
     try:
         return importlib.import_module(verb.module)
     except ModuleNotFoundError as error:
-        ours = (error.name or "").split(".")[0] in {"device", "train", "quantize", "hil_tests"}
-        if ours or verb.extra is None:
+        if verb.extra is None:
             raise
-        raise MissingExtraError(
-            f"'tenohira {name}' needs the package {error.name!r}, which the device install does not carry; "
-            f"install it with: pip install 'tenohira[{verb.extra}]'"
-        ) from error
+        raise missing_extra(name, verb.extra, error) from error
+
+
+def missing_extra(verb: str, extra: str, error: ModuleNotFoundError) -> Exception:
+    """What to raise where an import has failed: an extra is wanted, or the error itself for a module of ours."""
+    if (error.name or "").split(".")[0] in {"device", "train", "quantize", "hil_tests"}:
+        return error
+    return MissingExtraError(
+        f"'tenohira {verb}' needs the package {error.name!r}, which the device install does not carry; "
+        f"install it with: pip install 'tenohira[{extra}]'"
+    )
 
 
 if __name__ == "__main__":

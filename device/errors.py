@@ -69,6 +69,8 @@ class NoSuchPictureError(StoreError):
 
 class VisitClosedError(StoreError):
     """A finished examination takes no more photographs. Do: begin a new one for the same participant."""
+
+
 class LightError(TenohiraError):
     """The LEDs or the shutter button cannot be used: wrong pins, no GPIO library, no permission.
 
@@ -92,5 +94,19 @@ class PacsError(TenohiraError):
 
     Nothing is lost: the outbox tries again. Do: check network, address and names in the settings.
     """
+
+
 class HiddenError(TenohiraError):
     """The instrument's answer is hidden until a reader has graded the eye (masked study). Do: enter the grade."""
+
+
+class ReferencesError(TenohiraError):
+    """A reference standard cannot be read, or rows of it cannot be used; nothing of it was taken over.
+
+    Do: correct the rows that the message names.
+    """
+
+
+class TrialError(TenohiraError):
+    """There is nothing to report on: no store or export, no visits, or those of several studies. Do: what the
+    message says."""

@@ -186,7 +186,7 @@ class Writer:
 
     def _save_csv(self, cells: tuple[Any, ...]) -> None:
         if self._csv:
-            csv.writer(self._csv).writerow([_no_formula(cell) for cell in cells])
+            csv.writer(self._csv).writerow([no_formula(cell) for cell in cells])
             self._csv.flush()
 
     def __enter__(self) -> Self:
@@ -216,7 +216,7 @@ def _csv_cells(row: Row) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _no_formula(cell: Any) -> Any:
+def no_formula(cell: Any) -> Any:
     """Text that a spreadsheet would compute gets an apostrophe: a file may be called ``=1+1.jpg``."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
