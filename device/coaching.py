@@ -13,10 +13,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
-import cv2
-
 from device import quality
-from device.field import Field, find_field
+from device.field import Circle, circle_of, find_field
 from device.geometry import UInt8Image
 from device.quality import Measured, Quality
 
@@ -52,8 +50,6 @@ MEMORY = 5  # frames that decide together what is said
 ENOUGH = 3  # of them say the same before it is said
 FADE = 0.5  # weight of the newest frame in the focus bar
 
-Circle = tuple[tuple[float, float], float]  # centre (0..1 of the picture) and radius (in its shorter sides)
-
 
 @dataclass(frozen=True)
 class Coaching:
@@ -77,7 +73,7 @@ def coach(pixels: UInt8Image) -> Coaching:
     """What to do now, from an RGB H x W x 3 frame of any size. Never raises for what is on it."""
     field = find_field(pixels)
     measured = quality.measure(pixels, field)
-    circle = None if measured.is_crop else _circle(field)
+    circle = None if measured.is_crop else circle_of(field)
     tip = _tip(measured, circle, pixels.shape[:2])
     centre, radius = (None, None) if circle is None else circle
     return Coaching(quality.grade(measured.findings), measured.focus, centre, radius, tip, not tip)
@@ -106,17 +102,6 @@ class Coach:
             self._recent.extend([tip] * ENOUGH)  # what was said before is not said again at once
         self._focus = new.focus if self._focus is None else self._focus + FADE * (new.focus - self._focus)
         return replace(new, focus=self._focus, tip=self._tip, ready=not self._tip)
-
-
-def _circle(field: Field) -> Circle | None:
-    """Centre and radius of the field of view. The smallest circle around what is lit is the whole field's even
-    where its edge is cut off or in shadow, as long as more than half of it shows."""
-    outlines = cv2.findContours(field.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-    if not outlines:
-        return None
-    (x, y), radius = cv2.minEnclosingCircle(max(outlines, key=len))
-    height, width = field.mask.shape
-    return ((x + 0.5) / width, (y + 0.5) / height), (radius + 0.5) / min(height, width)
 
 
 def _tip(measured: Measured, circle: Circle | None, shape: tuple[int, int]) -> str:

@@ -14,6 +14,8 @@ import numpy.ma  # np.percentile would import it in the middle of the first phot
 
 from device.geometry import Square, UInt8Image
 
+Circle = tuple[tuple[float, float], float]  # centre (0..1 of the picture) and radius (in its shorter sides)
+
 WORKING_SIZE = 256  # pixels of the longer side; makes the answer independent of the picture's size
 
 
@@ -66,6 +68,18 @@ def find_field(image: UInt8Image) -> Field:
     square = Square.around((x + w / 2) / scale, (y + h / 2) / scale, max(w, h) / scale)
     fills = dark_corners <= 1 and w * h > 0.85 * mask.size
     return Field(Square.whole(height, width) if fills else square, mask, fills)
+
+
+def circle_of(field: Field) -> Circle:
+    """Centre and radius of a round field of view.
+
+    The smallest circle around what is lit is that of the whole field even where its edge is cut off or in shadow,
+    as long as more than half of it shows. Of a crop, it is the circle around the picture.
+    """
+    outlines = cv2.findContours(field.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    (x, y), radius = cv2.minEnclosingCircle(max(outlines, key=len))
+    height, width = field.mask.shape
+    return ((x + 0.5) / width, (y + 0.5) / height), (radius + 0.5) / min(height, width)
 
 
 def _shrink(image: UInt8Image) -> tuple[UInt8Image, float]:
