@@ -123,3 +123,10 @@ def _outcome(
     if agree < len(graded):
         reasons.append(f"only {agree} of {len(graded)} photographs say so by themselves: photograph again")
     return outcome, tuple(reasons)
+
+
+def hidden(visit: Visit) -> bool:
+    """Whether the instrument's answer must stay hidden: in a masked visit, until each photographed eye has been
+    read. (Until each: the answer for one eye would tell the reader what to expect of the other.)"""
+    read = {r.laterality for r in visit.readings}
+    return visit.masked and any(c.laterality not in read for c in visit.captures)

@@ -20,8 +20,8 @@ class Translator:
     """``Translator("ja")("Focus again")``: a sentence in the language; arguments fill its ``{}`` in order."""
 
     def __init__(self, language: str) -> None:
-        self.language = language
-        self._exact, self._patterns = _catalogue(language)
+        self.language = language if language in LANGUAGES else "en"
+        self._exact, self._patterns = _catalogue(self.language)
 
     def __call__(self, text: str, *values: object) -> str:
         """``text`` in the language. Given no values, sentences with the numbers already in them are known too:
@@ -47,13 +47,17 @@ def _filled(text: str, values: list[str]) -> str:
 
 @cache
 def _catalogue(language: str) -> tuple[dict[str, str], list[tuple[re.Pattern[str], str]]]:
-    """Exact sentences, and patterns of those with ``{}``; the tables of the file are only for its readers."""
+    """Exact sentences, and patterns of those with ``{}``; the tables of the file are only for its readers.
+
+    The pattern with the most words of its own is tried first: of two that fit, it says more. A value may be empty,
+    such as a reason that nobody typed.
+    """
     path = FOLDER / f"{language}.toml"
     tables = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     exact = {english: other for table in tables.values() for english, other in table.items()}
     patterns = [
-        (re.compile("(.+?)".join(re.escape(part) for part in english.split("{}")), re.DOTALL), other)
-        for english, other in sorted(exact.items(), key=lambda pair: -len(pair[0]))
+        (re.compile("(.*?)".join(re.escape(part) for part in english.split("{}")), re.DOTALL), other)
+        for english, other in sorted(exact.items(), key=lambda pair: -len(pair[0].replace("{}", "")))
         if "{}" in english
     ]
     return exact, patterns

@@ -145,8 +145,9 @@ def numbers_of(exam: Examination) -> list[str]:
 
 
 def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")
+    """With a capital and a full stop, the one of its language."""
+    stop = "。" if text[-1:] >= "\u3000" else "."
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!", "。", "…")) else stop)
 
 
 def _legend(exam: Examination) -> str:

@@ -24,13 +24,14 @@ RANGES = (
     (0x2460, 0x2473), (0x25A0, 0x25EF), (0x2600, 0x2606), (0x26A0, 0x26A0), (0x2713, 0x2713), (0x3000, 0x30FF),
     (0xFF01, 0xFF9F), (0xFFE0, 0xFFE6),
 )  # fmt: skip
+EYES = "窩翳鞏瞼睫眥眩暈嵌頓糜爛瘢攣霰"  # of level 2, in words of eye medicine
 FEATURES = ["kern", "ccmp", "locl"]  # pages set neither vertical nor historical text
 
 
 def characters(*, level_two: bool) -> set[str]:
     """What a font of this folder must hold, as far as the family has it."""
     chosen = {chr(code) for low, high in RANGES for code in range(low, high + 1)}
-    chosen.update(_jis(range(1, 9)), _jis(range(16, 48)))
+    chosen.update(_jis(range(1, 9)), _jis(range(16, 48)), EYES)
     if level_two:
         chosen.update(_jis(range(48, 85)), _extensions())
     return chosen

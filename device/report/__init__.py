@@ -1,0 +1,1 @@
+"""What is handed on of an examination: the one-page PDF."""
