@@ -67,3 +67,7 @@ class PacsError(TenohiraError):
 
     Nothing is lost: the outbox tries again. Do: check network, address and names in the settings.
     """
+
+
+class PacsUnreachableError(PacsError):
+    """An archive does not answer, or lets nothing in: what else waits for it would fail as well."""
