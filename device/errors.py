@@ -110,3 +110,5 @@ class ReferencesError(TenohiraError):
 class TrialError(TenohiraError):
     """There is nothing to report on: no store or export, no visits, or those of several studies. Do: what the
     message says."""
+class PacsUnreachableError(PacsError):
+    """An archive does not answer, or lets nothing in: what else waits for it would fail as well."""

@@ -38,3 +38,15 @@ def verify():
         return rest
 
     return check
+
+
+@pytest.fixture
+def orthanc(tmp_path):
+    """A real archive; skips with the reason where none can run."""
+    from tests.device.dicom.orthanc import Orthanc, absent
+
+    if reason := absent():
+        pytest.skip(reason)
+    server = Orthanc(tmp_path / "orthanc")
+    yield server
+    server.close()

@@ -300,7 +300,7 @@ def test_times_are_those_of_the_wall_with_the_zone_said(tmp_path):
 def test_a_picture_that_is_gone_is_said(clinic):
     visit = clinic.visit(("OD",))
     os.remove(clinic.pictures(visit.captures[0].masks["cup"]))
-    with pytest.raises(DicomError, match="cannot be read .*tenohira audit verify"):
+    with pytest.raises(DicomError, match=r"cannot be read .*tenohira audit verify"):
         made(visit, clinic)
     path = clinic.pictures(visit.captures[0].image)
     with pytest.raises(DicomError, match="tenohira audit verify"):

@@ -1,0 +1,148 @@
+"""The outbox: finished visits on their way to an archive (PACS), whenever a network is there.
+
+A visit counts as sent only after the archive has shown every object of it. Identifiers come from the record, so
+sending again is harmless, and after a failure only what is missing is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from device.errors import PacsError, PacsUnreachableError, TenohiraError
+from device.record import EYES, Parcel, Settings, Visit
+from device.record import now as present
+
+if TYPE_CHECKING:
+    from device.dicom.archive import Archive, Receipt
+
+FIRST_WAIT, LONGEST_WAIT = 30, 3600  # seconds between attempts: doubled after each failure, up to an hour
+log = logging.getLogger(__name__)
+
+
+class Parcels(Protocol):
+    """What the outbox needs of ``device.store.Store``."""
+
+    @property
+    def settings(self) -> Settings: ...
+    def visit(self, uid: str) -> Visit: ...
+    def picture(self, sha256: str) -> Path: ...
+    def due(self, now: str) -> list[Parcel]: ...
+    def tried(self, visit_uid: str, error: str, next_try: str) -> None: ...
+    def sent(self, visit_uid: str) -> None: ...
+
+
+class Outbox:
+    """Sends the parcels of a store that are due. ``stop`` is asked between two objects."""
+
+    def __init__(self, store: Parcels, stop: Callable[[], bool] = lambda: False) -> None:
+        self.store, self._stop = store, stop
+
+    def run_once(self, now: str) -> None:
+        """Try every parcel that is due at ``now``. A failure is recorded with its parcel; where the archive cannot
+        be reached at all the run ends, for the others would fail as well, and they stay due.
+
+        Raises only what the store raises.
+        """
+        if not self.store.settings.pacs.kind:
+            return
+        for parcel in self.store.due(now):
+            try:
+                self._send(parcel)
+            except TenohiraError as error:
+                self.store.tried(parcel.visit, str(error), later(now, parcel.attempts))
+                if isinstance(error, PacsUnreachableError):
+                    return
+            if self._stop():
+                return
+
+    def _send(self, parcel: Parcel) -> None:
+        """Deliver a parcel and mark it as sent. Raises TenohiraError, in words, where it could not be."""
+        try:
+            visit = self.store.visit(parcel.visit)
+            done = self._deliver(visit)
+            waiting = _unread(visit)
+        except TenohiraError:
+            raise
+        except Exception as error:  # a fault of ours must not stop the others for good
+            log.exception("sending %s failed", parcel.visit)
+            raise PacsError(
+                f"internal error while sending ({type(error).__name__}); it is tried again, please report it"
+            ) from error
+        if waiting:
+            raise PacsError(f"the answer waits for a reader's grade ({waiting}); enter it, and the rest is sent")
+        if done:
+            self.store.sent(parcel.visit)
+
+    def _deliver(self, visit: Visit) -> bool:
+        """Send what the archive lacks, object by object, then look whether it holds all of it. False where it was
+        stopped before the end."""
+        from device.dicom.archive import Receipt, connect
+        from device.dicom.write import each
+
+        with connect(self.store.settings.pacs) as archive:
+            new = []
+            for data in each(visit, self.store.picture):
+                if self._stop():
+                    return False
+                receipt = Receipt.of(data)
+                if not archive.holds(receipt):
+                    archive.store(data)
+                    new.append(receipt)
+            _confirm(archive, new)
+        return True
+
+
+def _confirm(archive: Archive, sent: list[Receipt]) -> None:
+    missing = [receipt for receipt in sent if not archive.holds(receipt)]
+    if missing:
+        kinds = ", ".join(sorted({r.kind for r in missing}))
+        raise PacsError(
+            f"the archive took {len(sent)} objects without complaint but does not show {len(missing)} of them "
+            f"({kinds}); they are sent again, and if this stays, ask its administrator"
+        )
+
+
+def _unread(visit: Visit) -> str:
+    """The eyes whose answer is withheld until a reader has graded them (masked mode)."""
+    from device.dicom.write import withheld
+
+    return ", ".join(eye for eye in EYES if withheld(visit, eye))
+
+
+def later(now: str, attempts: int) -> str:
+    """When to try again after ``attempts`` failures and one more."""
+    wait = min(FIRST_WAIT * 2 ** min(attempts, 20), LONGEST_WAIT)
+    return (datetime.fromisoformat(now) + timedelta(seconds=wait)).isoformat(timespec="milliseconds")
+
+
+class Sender:
+    """Runs an outbox in a thread of its own until it is stopped; whatever happens in a run, the next one comes."""
+
+    def __init__(self, store: Parcels, every: float = 20.0, clock: Callable[[], str] = present) -> None:
+        self._stopping = threading.Event()
+        self.outbox = Outbox(store, self._stopping.is_set)
+        self._every, self._clock = every, clock
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        """Begin. Once only."""
+        self._thread.start()
+
+    def stop(self, deadline: float = 5.0) -> bool:
+        """End after the object under way; returns whether it ended within ``deadline`` seconds."""
+        self._stopping.set()
+        self._thread.join(deadline)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.outbox.run_once(self._clock())
+            except Exception:  # the store itself, such as a full disk: it says so elsewhere
+                log.exception("the outbox could not run")
+            self._stopping.wait(self._every)
