@@ -59,9 +59,9 @@ FIRST = (
         visit TEXT NOT NULL REFERENCES visits (uid) ON DELETE CASCADE,
         json TEXT NOT NULL CHECK (json_extract(json, '$.visit') = visit)
     )"""
-        for table in ("captures", "not_imaged", "readings")
+        for table in ("captures", "not_imaged", "readings", "withdrawals")
     ),
-    *(f"CREATE INDEX {table}_visit ON {table} (visit)" for table in ("captures", "not_imaged", "readings")),
+    *(f"CREATE INDEX {table}_visit ON {table} (visit)" for table in ("captures", "not_imaged", "readings", "withdrawals")),
     """CREATE TABLE pictures (
         capture TEXT NOT NULL REFERENCES captures (uid) ON DELETE CASCADE,
         name TEXT NOT NULL,
@@ -85,6 +85,7 @@ FIRST = (
         UNION ALL SELECT 'picture/' || capture || '/' || name, name FROM pictures
         UNION ALL SELECT 'not_imaged/' || uid, json FROM not_imaged
         UNION ALL SELECT 'reading/' || uid, json FROM readings
+        UNION ALL SELECT 'withdrawal/' || uid, json FROM withdrawals
         UNION ALL SELECT 'parcel/' || visit, json_array(queued, sent) FROM parcels
         UNION ALL SELECT 'document/' || name, json FROM documents
         UNION ALL SELECT 'counter/' || name, CAST(value AS TEXT) FROM counters""",

@@ -9,20 +9,20 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from device.record import Capture, NotImaged, Parcel, Reading, Visit
+from device.record import Capture, NotImaged, Parcel, Reading, Visit, Withdrawal
 from device.store import files
 from device.store.audit import canonical
 
 T = TypeVar("T")
 
 PARCEL = "SELECT visit, queued, attempts, next_try, error, sent FROM parcels"
-SINGULAR = {"captures": "capture", "not_imaged": "not_imaged", "readings": "reading"}
+SINGULAR = {"captures": "capture", "not_imaged": "not_imaged", "readings": "reading", "withdrawals": "withdrawal"}
 
 
 def text_of(record: Any) -> str:
     """The JSON of a record as it is kept; a visit without what has rows of its own."""
     if isinstance(record, Visit):
-        record = msgspec.structs.replace(record, captures=(), not_imaged=(), readings=())
+        record = msgspec.structs.replace(record, captures=(), not_imaged=(), readings=(), withdrawn=())
     return canonical(record)
 
 
@@ -55,6 +55,7 @@ def visit(db: sqlite3.Connection, uid: str, folder: Path) -> Visit | None:
         captures=of("captures", Capture),
         not_imaged=of("not_imaged", NotImaged),
         readings=of("readings", Reading),
+        withdrawn=of("withdrawals", Withdrawal),
     )
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from device import __version__
 from device.errors import NoSuchVisitError, StoreError, StoreFullError, VisitClosedError
-from device.record import Capture, NotImaged, Pacs, Parcel, Reading, Reference, Settings, Visit, now
+from device.record import Capture, NotImaged, Pacs, Parcel, Reading, Reference, Settings, Visit, Withdrawal, now
 from device.store import audit, files, rows
 from device.store.database import FILE, Database
 from device.store.pictures import Pictures, name_of
@@ -243,6 +243,22 @@ class Store:
             rows.insert(db, "readings", reading.uid, visit.uid, text)
             detail = {"reading": reading.uid, "eye": reading.laterality, "masked": reading.masked}
             self._log_change(db, visit, "reading", detail, {f"reading/{reading.uid}": text}, actor=reading.reader)
+
+    def withdraw(self, withdrawal: Withdrawal) -> None:
+        """Record that a capture does not count; it is kept. Said twice is said once. Raises NoSuchVisitError,
+        VisitClosedError, and StoreError where the examination has no such capture."""
+        text = text_of(withdrawal)
+        with self.database.writing() as db:
+            visit = self._open(db, withdrawal.visit)
+            if withdrawal.capture in {w.capture for w in visit.withdrawn}:
+                return
+            if withdrawal.capture not in {c.uid for c in visit.captures}:
+                raise StoreError(
+                    f"examination {visit.number} has no photograph {withdrawal.capture!r}; choose one of its own"
+                )
+            rows.insert(db, "withdrawals", withdrawal.capture, visit.uid, text)
+            detail = {"capture": withdrawal.capture, "reason": withdrawal.reason}
+            self._log_change(db, visit, "withdraw", detail, {f"withdrawal/{withdrawal.capture}": text})
 
     def finish(self, visit_uid: str) -> Visit:
         """Close an examination, and queue it for the PACS of the settings, if there is one. Finishing twice is no

@@ -21,7 +21,18 @@ from starlette.staticfiles import StaticFiles
 
 from device.errors import TenohiraError
 from device.record import EYES
-from device.web.call import INTERNAL, NO_PAGE, WRONG_METHOD, Page, Web, endpoint, refused, render, status_of, wants_json
+from device.web.call import (
+    INTERNAL,
+    NO_PAGE,
+    WRONG_METHOD,
+    Page,
+    Web,
+    endpoint,
+    refused,
+    render,
+    status_of,
+    wants_json,
+)
 from device.web.call import LANGUAGE as LANGUAGE_COOKIE
 from device.web.guard import HEADERS, AccessCode, Guard
 from device.web.live import LiveView
@@ -33,11 +44,8 @@ FONTS = Path(__file__).parent.with_name("fonts")
 LOCAL = ("localhost", "localhost.localdomain")
 
 
-class _Matching(Convertor[str]):
+class _Text(Convertor[str]):
     """A part of an address of one form; every other address is no page."""
-
-    def __init__(self, regex: str) -> None:
-        self.regex = regex
 
     def convert(self, value: str) -> str:
         return value
@@ -46,9 +54,21 @@ class _Matching(Convertor[str]):
         return value
 
 
-register_url_convertor("record", _Matching("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"))
-register_url_convertor("eye", _Matching("|".join(EYES)))
-register_url_convertor("sha", _Matching("[0-9a-f]{64}"))
+class _Record(_Text):
+    regex = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+
+
+class _Eye(_Text):
+    regex = "|".join(EYES)
+
+
+class _Sha(_Text):
+    regex = "[0-9a-f]{64}"
+
+
+register_url_convertor("record", _Record())
+register_url_convertor("eye", _Eye())
+register_url_convertor("sha", _Sha())
 
 VISIT = "/visits/{visit:record}"
 EYE = VISIT + "/{eye:eye}"
@@ -112,9 +132,7 @@ def build(
     return app
 
 
-def failure(
-    reason: str, *, access_code: str = "", hosts: Sequence[str] = (), language: str = "en"
-) -> Starlette:
+def failure(reason: str, *, access_code: str = "", hosts: Sequence[str] = (), language: str = "en") -> Starlette:
     """What is served instead where the instrument could not start: each address says why, in words (503)."""
 
     def page(request: Request) -> Response:
@@ -157,10 +175,7 @@ def _application(routes: Sequence[BaseRoute], access: AccessCode, hosts: Sequenc
 
 
 def _files() -> list[BaseRoute]:
-    return [
-        Mount("/static", StaticFiles(directory=STATIC)),
-        Mount("/fonts", StaticFiles(directory=FONTS, check_dir=False)),
-    ]
+    return [Mount("/static", StaticFiles(directory=STATIC)), Mount("/fonts", StaticFiles(directory=FONTS))]
 
 
 def _no_page(request: Request, error: Exception) -> Response:
@@ -177,5 +192,3 @@ def _internal(request: Request, error: Exception) -> Response:
     answer = refused(request, 500, INTERNAL)
     answer.headers.update(HEADERS)
     return answer
-
-

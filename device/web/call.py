@@ -6,7 +6,6 @@ A page is a plain function ``Call -> Response`` that may block: it runs in a thr
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +35,7 @@ from device.web.needs import Check, Instrument, Store
 TEMPLATES = Path(__file__).with_name("templates")
 OPERATOR, LANGUAGE = "tenohira-operator", "tenohira-language"  # cookies
 EYE_WORDS: dict[Eye, str] = {"OD": "Right eye", "OS": "Left eye"}
+EYE_IN_SENTENCE: dict[Eye, str] = {"OD": "right eye", "OS": "left eye"}
 
 # What an error is in HTTP; every other TenohiraError is 400.
 STATUS = {
@@ -64,8 +64,6 @@ class Web:
     instrument: Instrument
     selftest: Callable[[], Sequence[Check]] | None
     access: AccessCode
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    begun: dict[str, str] = field(default_factory=dict)  # start form: visit; a double tap begins one visit only
     kept: set[str] = field(default_factory=set)  # captures of which the operator said: it is the chosen eye
     checks: tuple[str, Sequence[Check]] | None = None  # time and answers of the last self-test
 
@@ -199,7 +197,9 @@ def refused(request: Request, status: int, message: str) -> Response:
     part = request.headers.get("hx-request") == "true"
     web = getattr(request.app.state, "web", None)
     language = language_of(request, web.instrument.store if web else None)
-    html = render("problem.html" if part else "error.html", request, language, message=message, back=_back(request))
+    html = render(
+        "problem.html" if part else "error.html", request, language, message=message, back=_back(request)
+    )
     return HTMLResponse(html, status, headers)
 
 
@@ -255,6 +255,7 @@ def _environment() -> Environment:
         "languages": LANGUAGES,
         "eyes": EYES,
         "eye_words": EYE_WORDS,
+        "eye_named": EYE_IN_SENTENCE,
         "outcome_words": WORDS,
         "shapes": SHAPES,
         "colours": COLOURS,

@@ -29,13 +29,13 @@ def require_shown(visit: Visit) -> None:
     """Before a report or an export of a whole visit. Raises HiddenError."""
     if waiting := unread(visit):
         raise HiddenError(
-            f"the instrument's answer on {' and '.join(waiting)} is hidden until a reader has graded it; enter the "
-            "reader's grade first"
+            f"the instrument's answer on {' and '.join(waiting)} is hidden until a reader has graded it; "
+            "enter the reader's grade first"
         )
 
 
 def visible_pictures(visit: Visit) -> set[str]:
-    """Names of the pictures that may be shown: photographs always, outlines and overlays where nothing is hidden."""
+    """Names of the pictures that may be shown: photographs always; outlines and overlays are not while hidden."""
     names = set()
     for capture in visit.captures:
         names.add(capture.image)

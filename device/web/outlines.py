@@ -1,4 +1,4 @@
-"""Outlines over a photograph, as paths of an SVG picture in the photograph's own pixels; and reduced photographs."""
+"""Outlines over a photograph, as SVG paths in the photograph's own pixels; and reduced photographs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from device.record import Capture
 
+Mask = npt.NDArray[np.uint8]
+
 CLOSE_UP = 2.6  # diameters of the disc that the close-up is wide
-STEP = 1 / 400  # of the photograph's longer side: corners of an outline lie at least so far apart
+SMOOTH = 1.2  # pixels: a mask's outline is a staircase, which no eye has
+ENLARGED = 400  # pixels of a structure's side, below which its outline is found on an enlarged mask
 REDUCED_QUALITY = 85
 
 
@@ -48,26 +52,34 @@ def drawing(capture: Capture, picture: Callable[[str], Path], outlines: bool) ->
         mask = cv2.imread(str(picture(sha)), cv2.IMREAD_GRAYSCALE)
         if mask is None or mask.shape != (height, width):
             continue  # damaged on the disk: no outline is better than a wrong one
-        paths[name] = _path(mask, STEP * max(width, height))
+        mask = np.where(mask > 127, 255, 0).astype(np.uint8)
+        paths[name] = _path(mask)
         if name == "disc":
             close_up = _around(mask)
     return Drawing(View(0, 0, width, height), close_up, paths)
 
 
-def _path(mask: np.ndarray, step: float) -> str:  # type: ignore[type-arg]
-    """The outer outlines of a mask; pixel centres lie at halves in SVG."""
-    found, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+def _path(mask: Mask) -> str:
+    """The outer outlines of a mask, without the staircase; pixel centres lie at halves in SVG."""
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        return ""
+    margin, scale = 8, 4 if max(width, height) < ENLARGED else 1
+    padded = np.pad(mask[y : y + height, x : x + width], margin)
+    soft = cv2.GaussianBlur(padded, (0, 0), SMOOTH)
+    large = cv2.resize(soft, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    found, _ = cv2.findContours((large > 127).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     parts = []
     for contour in found:
-        points = cv2.approxPolyDP(contour, step / 4, True)[:, 0] + 0.5
+        points = (cv2.approxPolyDP(contour, 0.8, True)[:, 0] + 0.5) / scale - margin + (x, y)
         if len(points) > 2:
-            parts.append("M" + "L".join(f"{x:g} {y:g}" for x, y in points) + "Z")
+            parts.append("M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in points) + "Z")
     return "".join(parts)
 
 
-def _around(mask: np.ndarray) -> View | None:  # type: ignore[type-arg]
+def _around(mask: Mask) -> View | None:
     """A square around the disc, as far as the photograph goes."""
-    x, y, width, height = cv2.boundingRect((mask > 127).astype(np.uint8))
+    x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return None
     rows, columns = mask.shape
@@ -88,7 +100,7 @@ def cut_out(path: Path, view: View, side: int = 800) -> bytes:
     """A part of a photograph as a JPEG, reduced to at most ``side`` pixels."""
     with Image.open(path) as image:
         box = (view.x, view.y, view.x + view.width, view.y + view.height)
-        return _jpeg(image.convert("RGB").crop(tuple(round(v) for v in box)), side)
+        return _jpeg(image.convert("RGB").crop(box), side)
 
 
 def _jpeg(image: Image.Image, side: int) -> bytes:

@@ -26,7 +26,7 @@ OTHER_EYE = "it shows the other eye"
 
 
 def show(call: Call) -> Response:
-    """``GET /visits/VISIT/EYE``: the answer where there is one, else the preview; ``?again`` asks for the preview."""
+    """``GET /visits/VISIT/EYE``: the answer where there is one, else (or with ``?again``) the preview."""
     visit = call.store.visit(call.visit_uid)
     if visit.finished is not None:
         return call.redirect(f"/visits/{visit.uid}")

@@ -53,10 +53,10 @@ def let_in(call: Call) -> Response:
         return refused(call.request, 429, f"too many wrong codes; wait {math.ceil(pause)} seconds and try again")
     token = call.web.access.enter(call.form.get("code", ""), address)
     if token is None:
-        return refused(call.request, 403, "this is not the access code; look at the instrument's papers and try again")
+        return refused(
+            call.request, 403, "this is not the access code; look at the instrument's papers and try again"
+        )
     answer = call.done(local_path(call.form.get("back", "/")), {"entered": True})
     secure = call.request.url.scheme == "https"
-    answer.set_cookie(
-        SESSION, token, httponly=True, samesite="strict", secure=secure, max_age=SESSION_SECONDS
-    )
+    answer.set_cookie(SESSION, token, httponly=True, samesite="strict", secure=secure, max_age=SESSION_SECONDS)
     return answer

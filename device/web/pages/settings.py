@@ -91,7 +91,9 @@ def from_form(call: Call) -> Settings:
     )
 
 
-_TITLES = "an application entity title has 1 to 16 letters and digits without spaces; enter it as the archive has it"
+_TITLES = (
+    "an application entity title has 1 to 16 letters and digits without spaces; enter it as the archive has it"
+)
 _LINE = "a name has at most 64 characters in one line; enter a shorter one"
 _CODES = "a code of a site or a study has letters, digits, _ and - only, at most 16; enter one like KAN"
 
@@ -123,7 +125,9 @@ def _url(text: str, needed: bool) -> str:
     except ValueError:
         good = False
     if not good or re.search(r"[\s\x00-\x1f]", text):
-        raise UsageError("the service's address is like https://pacs.local/dicom-web, without a password; enter it")
+        raise UsageError(
+            "the service's address is like https://pacs.local/dicom-web, without a password; enter it"
+        )
     return text
 
 

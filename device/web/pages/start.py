@@ -1,24 +1,23 @@
-"""Start: who is in front of the instrument. The code is typed, scanned by the camera, or given out by the store."""
+"""Start: who is in front of the instrument. The code is typed, scanned, or given out by the store."""
 
 from __future__ import annotations
 
 import re
-import secrets
+import uuid
 from urllib.parse import quote
 
 from starlette.responses import Response
 
 from device.errors import UsageError
 from device.language import LANGUAGES
-from device.record import Visit
 from device.web.call import LANGUAGE, OPERATOR, Call
 from device.web.masking import visit_json
 
+UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,31}")
 OPEN_SHOWN = 2  # visits that were not finished: after a power cut they are gone on with
 LOOKED_THROUGH = 20  # of the newest visits, for such ones
 LONGEST_OPERATOR = 40
-REMEMBERED = 100  # start forms
 
 
 def show(call: Call) -> Response:
@@ -37,7 +36,7 @@ def start_page(call: Call, participant: str = "", operator: str | None = None, n
         settings=call.store.settings,
         unfinished=unfinished[:OPEN_SHOWN],
         problems=call.web.instrument.status().problems,
-        token=secrets.token_urlsafe(12),
+        uid=str(uuid.uuid4()),
         code=CODE.pattern,
         longest=LONGEST_OPERATOR,
     )
@@ -60,24 +59,13 @@ def begin(call: Call) -> Response:
         raise UsageError("a study needs the code of its site; enter it in the settings first")
     if settings.study and not consent:
         raise UsageError("in a study nobody is photographed without consent; ask for it and tick the box")
-    visit = _begin_once(call, participant, operator, consent)
+    # A form that is sent twice (a double tap) begins one visit: the page gave the uid.
+    uid = call.form.get("uid", "")
+    uid = uid if UID.fullmatch(uid) else ""
+    visit = call.store.begin(participant, operator=operator, consent=consent, uid=uid)
     answer = call.done(f"/visits/{visit.uid}", visit_json(visit), 201)
     answer.set_cookie(OPERATOR, quote(operator), httponly=True, samesite="strict", max_age=12 * 3600)
     return answer
-
-
-def _begin_once(call: Call, participant: str, operator: str, consent: bool) -> Visit:
-    """A start form that is sent twice (a double tap) begins one visit."""
-    token = call.form.get("token", "")
-    with call.web.lock:
-        if token in call.web.begun:
-            return call.store.visit(call.web.begun[token])
-        visit = call.store.begin(participant, operator=operator, consent=consent)
-        if token:
-            call.web.begun[token] = visit.uid
-            while len(call.web.begun) > REMEMBERED:
-                del call.web.begun[next(iter(call.web.begun))]
-        return visit
 
 
 def new_code(call: Call) -> Response:
@@ -85,7 +73,9 @@ def new_code(call: Call) -> Response:
     code = call.store.next_participant()
     if call.wants_json:
         return call.json({"participant": code}, 201)
-    return start_page(call, code, call.form.get("operator") or None, "New code: write it on the participant's form.")
+    return start_page(
+        call, code, call.form.get("operator") or None, "New code: write it on the participant's form."
+    )
 
 
 def scan(call: Call) -> Response:
@@ -102,8 +92,8 @@ def read_code(call: Call) -> Response:
         return call.page("scanned.html" if call.by_htmx else "scan.html", tried=True)
     if not CODE.fullmatch(text):
         raise UsageError(
-            "the code that was scanned is no participant code (letters, digits and . _ / - only, at most 32); scan "
-            "another, or type it"
+            "the code that was scanned is no participant code (letters, digits and . _ / - only, at most 32); "
+            "scan another, or type it"
         )
     answer = start_page(call, text, None, "Scanned.")
     if call.by_htmx:

@@ -11,7 +11,7 @@ function openEye(section) {
   const canvas = find("canvas"), context = canvas.getContext("2d");
   const ring = find(".ring"), tip = find("[data-tip]"), meter = find("meter"), word = find("[data-error]");
   const waiting = find("[data-waiting]"), shutter = find("[data-shutter-button]");
-  let after = 0, presses = null, shown = performance.now(), tipSince = 0;
+  let after = 0, presses = null, shown = performance.now(), tipSince = -TIP_STAYS;
 
   function ringAt(state, width, height) {
     const side = Math.min(width, height), [targets, found] = [ring.querySelectorAll(".target, .target-casing"), ring.querySelector(".found")];
@@ -39,6 +39,7 @@ function openEye(section) {
 
   function fail(text) {
     section.classList.remove("ready");
+    section.classList.toggle("lost", Boolean(text));
     word.textContent = text;
     word.hidden = !text;
     if (text && waiting) waiting.hidden = true;
@@ -59,6 +60,7 @@ function openEye(section) {
       picture.close();
       canvas.classList.remove("stale");
       if (waiting) waiting.hidden = true;
+      section.dataset.seen = "yes";
       shown = performance.now();
       coach(state);
     }
