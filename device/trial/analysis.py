@@ -19,7 +19,7 @@ from device.trial.cohort import (
     TrialEye,
     cause_of,
 )
-from device.trial.findings import Cause, Flow, Part, Report
+from device.trial.findings import Cause, Flow, Part, Report, Verified
 from device.trial.statistics import Proportion
 from device.verdict import Outcome
 
@@ -89,9 +89,9 @@ ROWS: dict[str, tuple[Answer, ...]] = {
 }
 
 
-def _verified(eyes: Iterable[TrialEye], answers: Sequence[Answer]) -> tuple[int, int, int]:
+def _verified(eyes: Iterable[TrialEye], answers: Sequence[Answer]) -> Verified:
     counts = Counter(e.reference for e in eyes if e.answer in answers)
-    return counts[True], counts[False], counts[None]
+    return Verified(counts[True], counts[False], counts[None])
 
 
 def _part(test: IndexTest, eyes: Sequence[TrialEye]) -> Part:

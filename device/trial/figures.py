@@ -112,12 +112,12 @@ def flow(f: Flow, verified: bool, added_up: bool) -> str:
         lines.append((first.middle, rail, first.middle, y))
         if not verified:
             continue
-        yes, no, without = f.verified[name]
+        known = f.verified[name]
         missing = Box(x + 0.38 * third, first.y + first.height + GAP / 2, 0.62 * third - 2,
-                      [f"No reference: n = {without}"], "aside")  # fmt: skip
-        text = [f"Reference standard: n = {yes + no}"]
+                      [f"No reference: n = {known.none}"], "aside")  # fmt: skip
+        text = [f"Reference standard: n = {known.refer + known.no_referral}"]
         if added_up:
-            text += [f"refer: n = {yes}", f"no referral: n = {no}"]
+            text += [f"refer: n = {known.refer}", f"no referral: n = {known.no_referral}"]
         last = Box(x, missing.y + missing.height + GAP / 2, third - 2, text)
         boxes += [missing, last]
         at = x + 0.19 * third

@@ -14,11 +14,18 @@ Unit = Literal["eye", "participant"]
 Handling = Literal["excluded", "referred"]  # what becomes of an index test without an outcome
 
 
+class Verified(msgspec.Struct, frozen=True):
+    """How many eyes have a reference that says refer, one that says no referral, and none."""
+
+    refer: int
+    no_referral: int
+    none: int
+
+
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """The STARD diagram's numbers. Visits: ``visits`` = ``no_consent`` + ``unfinished`` + ``repeats`` +
     ``counted``. Eyes: 2 x ``counted`` = ``not_examined`` + ``refer`` + ``no_referral`` + ``not_imaged`` +
-    ``ungradable``; ``verified`` has, by answer, eyes whose reference says refer, says no referral, and is not
-    there."""
+    ``ungradable``; ``verified`` has them by answer (``refer``, ``no_referral``, ``no_outcome``)."""
 
     outside: int
     visits: int
@@ -34,7 +41,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     no_referral: int
     not_imaged: int
     ungradable: int
-    verified: dict[str, tuple[int, int, int]]
+    verified: dict[str, Verified]
 
 
 class Cross(msgspec.Struct, frozen=True):
