@@ -110,3 +110,8 @@ class ReferencesError(TenohiraError):
 class TrialError(TenohiraError):
     """There is nothing to report on: no store or export, no visits, or those of several studies. Do: what the
     message says."""
+class DeployError(TenohiraError):
+    """An instrument could not be reached, or tenohira not be installed on it; what was there before goes on.
+
+    Do: what the message says; the instrument's log is in /var/log/tenohira-provision.log.
+    """
