@@ -112,3 +112,8 @@ class TrialError(TenohiraError):
     message says."""
 class PacsUnreachableError(PacsError):
     """An archive does not answer, or lets nothing in: what else waits for it would fail as well."""
+class DeployError(TenohiraError):
+    """An instrument could not be reached, or tenohira not be installed on it; what was there before goes on.
+
+    Do: what the message says; the instrument's log is in /var/log/tenohira-provision.log.
+    """
