@@ -67,6 +67,17 @@ def resize(image: UInt8Image, size: int) -> UInt8Image:
     return resized
 
 
+def reduced(image: UInt8Image, longest: int) -> UInt8Image:
+    """An H x W x C picture with a longer side of ``longest`` pixels, by area averaging; smaller ones stay."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small: UInt8Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return small
+
+
 def network_input(image: UInt8Image, square: Square, size: int) -> UInt8Image:
     """The region ``square`` of an RGB H x W x 3 photograph as a size x size x 3 ``uint8`` input."""
     return resize(crop(image, square), size)

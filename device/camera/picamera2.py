@@ -20,7 +20,7 @@ import numpy as np
 from device.camera import Controls
 from device.errors import CameraError
 from device.frame import Frame
-from device.geometry import UInt8Image
+from device.geometry import UInt8Image, reduced
 
 # Of a still, at most. Five megapixels put some 1900 pixels across the field of view, where the networks look at a
 # few hundred. A Zero 2 W has 512 MB: each of the BUFFERS costs 15 MB of contiguous memory at this size (36 MB at
@@ -67,7 +67,7 @@ class Picamera2Camera:
             raise CameraError(NONE)
         if number >= len(found):
             raise CameraError(
-                f"there is no camera number {number}; {len(found)} was found, counted from 0: give its number"
+                f"there is no camera number {number}: {len(found)} found, counted from 0; give another number"
             )
         try:
             self._camera = library(number)
@@ -104,7 +104,7 @@ class Picamera2Camera:
 
     def preview(self, deadline: float = 1.0) -> Frame:
         """The next picture of the low-resolution stream."""
-        return self._picture("lores" if self._config.get("lores") else "main", deadline)
+        return self._picture("lores", deadline)
 
     def still(self, deadline: float = 10.0, raw: bool = False) -> Frame:
         """A picture whose exposure began after the call, so that a flash that was lit before it is all in it."""
@@ -148,7 +148,6 @@ class Picamera2Camera:
             wanted["controls"]["AfMode"] = 2
         self._camera.configure(wanted)
         self._config = self._camera.camera_configuration()
-        self._has_raw = bool(self._config.get("raw"))
 
     def _picture(self, stream: str, deadline: float, raw: bool = False, fresh: bool = False) -> Frame:
         if self._closed:
@@ -161,7 +160,8 @@ class Picamera2Camera:
                 passed += 1
                 if self._settled(metadata) and (not fresh or _began_after(called, metadata, passed)):
                     pixels = self._rgb(request, stream)
-                    return self._frame(pixels, metadata, _dng(request) if raw and self._has_raw else None)
+                    dng = _dng(request) if raw and self._config.get("raw") else None
+                    return self._frame(pixels, metadata, dng)
             finally:
                 request.release()
 
@@ -171,6 +171,7 @@ class Picamera2Camera:
             left = end - time.monotonic()
             return self._camera.capture_request(wait=max(left, 0.001))  # 0 would not wait
         except TimeoutError as error:
+            self._camera.cancel_all_and_flush()  # or the next picture would go to nobody
             if passed:  # pictures come, but too slowly
                 raise CameraError(
                     f"the camera had no picture ready within {deadline:g} s; shorten the exposure and try again"
@@ -197,14 +198,16 @@ class Picamera2Camera:
         return not self._settling
 
     def _rgb(self, request: Any, stream: str) -> UInt8Image:
-        """The stream as RGB H x W x 3: the one copy out of the camera's buffer."""
+        """The stream as RGB H x W x 3: the one copy out of the camera's buffer. A preview that the camera does not
+        make small is made so here."""
         from picamera2 import MappedArray
 
         config = self._config[stream]
         space = self._camera.libcamera_config.at(0 if stream == "main" else self._camera.lores_index).color_space
         full_range = space is not None and "full" in str(space.range).lower()
         with MappedArray(request, stream, write=False) as mapped:
-            return to_rgb(mapped.array, config["format"], config["size"], full_range)
+            pixels = to_rgb(mapped.array, config["format"], config["size"], full_range)
+        return reduced(pixels, PREVIEW) if stream == "lores" else pixels
 
     def _frame(self, pixels: UInt8Image, metadata: dict[str, Any], dng: bytes | None) -> Frame:
         gain = metadata.get("AnalogueGain")
@@ -237,8 +240,9 @@ def to_rgb(array: UInt8Image, layout: str, size: tuple[int, int], full_range: bo
     width, height = size
     if layout in PACKED:
         code = PACKED[layout]
-        picture = array if code is None else cv2.cvtColor(array, code)
-        return np.array(picture[:height, :width], order="C")
+        if code is None:
+            return np.array(array[:height, :width], order="C")
+        return np.ascontiguousarray(cv2.cvtColor(array, code)[:height, :width])
     if layout not in PLANAR:
         raise CameraError(f"the camera sends pictures as {layout}, which is not known here; use another camera")
     luma = array[:height, :width]

@@ -23,7 +23,7 @@ import numpy as np
 from device.camera import Controls
 from device.errors import CameraError, UnreadableImageError
 from device.frame import Frame
-from device.geometry import UInt8Image
+from device.geometry import reduced
 from device.imaging import SMALLEST_SIDE, read_image
 
 PREVIEW = 640  # pixels of a preview's longer side, or less
@@ -90,7 +90,7 @@ class ReplayCamera:
         if picture is None:  # it ended with an error before
             raise CameraError("the replay has stopped; open it again")
         self._full = picture
-        self._small = replace(self._full, pixels=_reduced(self._full.pixels))
+        self._small = replace(self._full, pixels=reduced(self._full.pixels, PREVIEW))
         self._given, self._shown = 0, False
 
     def _in_time(self, frame: Frame, end: float, deadline: float) -> Frame:
@@ -158,13 +158,3 @@ def _video(path: Path) -> Iterator[Frame]:
                 raise CameraError(f"{path.name} is no video that can be read; export it as MP4 or AVI")
         finally:
             film.release()
-
-
-def _reduced(pixels: UInt8Image) -> UInt8Image:
-    height, width = pixels.shape[:2]
-    scale = min(1.0, PREVIEW / max(height, width))
-    if scale == 1.0:
-        return pixels
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small: UInt8Image = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return small
