@@ -125,8 +125,6 @@ def _outcome(
     return outcome, tuple(reasons)
 
 
-def hidden(visit: Visit) -> bool:
-    """Whether the instrument's answer must stay hidden: in a masked visit, until each photographed eye has been
-    read. (Until each: the answer for one eye would tell the reader what to expect of the other.)"""
-    read = {r.laterality for r in visit.readings}
-    return visit.masked and any(c.laterality not in read for c in visit.captures)
+def hidden(visit: Visit, eye: Eye) -> bool:
+    """Whether the instrument's answer on an eye must stay hidden: in a masked visit, until a reader graded it."""
+    return visit.masked and not any(r.laterality == eye and r.masked for r in visit.readings)

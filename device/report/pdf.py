@@ -55,10 +55,11 @@ def render(
 
     ``store_picture`` gives the file of a picture's SHA-256; one that is gone or was changed is said to be so on
     the page. ``audit_head`` is the hash of the audit log's last entry, printed where given. In a masked visit
-    nothing that the instrument found is shown before the readers have graded (``device.eyes.hidden``). The same
-    visit gives the same bytes; times are in the machine's time zone.
+    nothing that the instrument found is shown before each photographed eye was graded (``device.eyes.hidden``).
+    The same visit gives the same bytes; times are in the machine's time zone.
     """
-    masked = hidden(visit)
+    # Of both eyes, while one waits for its reader: the answer for one tells what to expect of the other.
+    masked = any(hidden(visit, capture.laterality) for capture in visit.captures)
     eyes = []
     for eye in EYES:
         result = eye_result(visit, eye)

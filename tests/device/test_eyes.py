@@ -2,8 +2,8 @@
 
 import pytest
 
-from device.eyes import eye_result
-from device.record import Capture, NotImaged, Shot, Visit
+from device.eyes import eye_result, hidden
+from device.record import Capture, NotImaged, Reading, Shot, Visit
 from device.results import Row
 from device.verdict import Outcome
 
@@ -79,3 +79,16 @@ def test_an_eye_that_cannot_be_imaged_says_why():
     result = eye_result(visit(not_imaged=(gone,)), "OS")
     assert result.outcome is Outcome.UNGRADABLE
     assert result.reasons == ("this eye could not be imaged: the cornea is clouded",)
+
+
+def test_a_masked_answer_is_hidden_until_its_eye_was_graded_unseen():
+    def read(eye: str, masked: bool = True) -> Reading:
+        grade = Outcome.REFER
+        return Reading(uid=eye, visit="v", laterality=eye, reader="R", grade=grade, masked=masked, time="")
+
+    def masked(*readings: Reading) -> Visit:
+        return Visit(uid="v", number=1, participant="P1", started="", masked=True, readings=readings)
+
+    assert hidden(masked(), "OD") and not hidden(visit(), "OD")
+    assert not hidden(masked(read("OD")), "OD") and hidden(masked(read("OD")), "OS")
+    assert hidden(masked(read("OD", masked=False)), "OD")

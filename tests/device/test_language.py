@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from fontTools.ttLib import TTFont
 
-from device import overlay, quality
+from device import coaching, overlay, quality
 from device.language import FOLDER, LANGUAGES, Translator, _catalogue
 from device.record import Settings
 from tests.device.report.visits import Pictures, every_kind
@@ -32,7 +32,8 @@ def reasons() -> set[str]:
 
 
 def test_every_cause_grade_and_tip_of_quality_is_in_the_catalogue_and_nothing_else():
-    assert set(TABLES["quality"]) == {*quality.TIPS, *quality.TIPS.values(), "good", "usable", "reject"}
+    said = {*quality.TIPS, *quality.TIPS.values(), *coaching.TIPS, "good", "usable", "reject"}
+    assert set(TABLES["quality"]) == said
 
 
 def test_every_reason_is_in_the_catalogue_and_nothing_else():
@@ -123,9 +124,12 @@ def test_translations_have_the_same_blanks(table):
         assert english.replace("{}", "").strip(" .:;()"), f"{english!r} would fit everything"
 
 
-def test_no_sentence_is_translated_twice():
-    keys = [english for table in TABLES.values() for english in table]
-    assert len(keys) == len(set(keys))
+def test_a_sentence_of_two_tables_has_one_translation():
+    """The tables are only for who reads the file: the last one would win everywhere."""
+    seen: dict[str, str] = {}
+    for table in TABLES.values():
+        for english, other in table.items():
+            assert seen.setdefault(english, other) == other, english
 
 
 @pytest.mark.parametrize("weight", ["Regular", "Bold"])

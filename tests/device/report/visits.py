@@ -131,7 +131,7 @@ def every_kind(pictures: Pictures) -> dict[str, Visit]:
             left.result, measurements={**left.result.measurements, "rim_disc_ratio": {"left": 0.7, "right": 0.6}}
         ),
     )
-    read = (reading("OD", Outcome.REFER, "a notch"), reading("OS", Outcome.UNGRADABLE, masked=False))
+    read = (reading("OD", Outcome.REFER, "a notch"), reading("OS", Outcome.UNGRADABLE))
     return {
         "both": visit(right, left, study="GLOBE", consent=True),
         "unfinished": visit(right, finished=None, study="GLOBE"),
