@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,13 +15,12 @@ from device.store import Store
 from device.store.store import exists
 
 VISITS = "visits.jsonl"
-REFERENCES = "references.jsonl"
 PAGE = 500  # visits that are taken from a store at a time
 SIMULATED = "SIMULATED"  # beside the visits: no people took part in this study
 
 
 class Source(NamedTuple):
-    """What was read. ``doubled`` visits stood in more than one of the folders."""
+    """What was read; only stores hold references. ``doubled`` visits stood in more than one of the folders."""
 
     visits: list[Visit]
     references: list[Reference]
@@ -113,26 +112,18 @@ def _read(folder: Path) -> Source:
             f"{folder} is neither a store nor an exported study (there is no {VISITS} in it); "
             "give the folder that was given to 'tenohira serve --store' or that the study was exported to"
         )
-    beside = folder / REFERENCES
-    return Source(
-        _lines(path, Visit),
-        _lines(beside, Reference) if beside.exists() else [],
-        (folder / SIMULATED).exists(),
-    )
+    return Source(_lines(path), [], (folder / SIMULATED).exists())
 
 
-T = TypeVar("T", Visit, Reference)
-
-
-def _lines(path: Path, kind: type[T]) -> list[T]:
+def _lines(path: Path) -> list[Visit]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise TrialError(f"cannot read {path} ({error.strerror}); export the study again") from error
-    records = []
+    visits = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(msgspec.json.decode(line, type=kind))
+            visits.append(msgspec.json.decode(line, type=Visit))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise TrialError(f"line {number} of {path} is damaged ({error}); export the study again") from error
-    return records
+    return visits
