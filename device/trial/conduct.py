@@ -123,7 +123,7 @@ def _about_references(cohort: Cohort) -> Iterable[str]:
             "accuracy is biased (partial verification)."
         )
     if cohort.unmatched:
-        yield f"{_n(len(cohort.unmatched), 'reference')} belong to nobody who counts: see Missing data."
+        yield f"{_n(len(cohort.unmatched), 'reference')} of nobody who counts: see Missing data."
     readers = {r.reader for e in cohort.eyes for r in e.readings}
     both = sorted(readers & {e.reference_source for e in cohort.eyes if e.reference_source})
     if both:

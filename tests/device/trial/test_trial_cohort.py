@@ -196,7 +196,12 @@ def test_what_is_missing_is_listed_and_warned_of():
     assert ("operator not recorded", "P-1", "") in told and ("no reference", "P-1", "OD") in told
     assert ("reference not used: no visit of this participant in the study", "P-9", "OD") in told
     words = " ".join(report.warnings)
-    for part in ("1 of 2 examined eyes have no reference", "1 reference belong", "same participant code", "panel"):
+    for part in (
+        "1 of 2 examined eyes have no reference",
+        "1 reference of nobody",
+        "same participant code",
+        "panel",
+    ):
         assert part in words
 
 
