@@ -19,7 +19,7 @@ from device.web.call import Call, status_of
 TEXT = re.compile(r"[^\x00-\x1f\x7f]{0,64}")
 CODE = re.compile(r"[A-Za-z0-9_-]{0,16}")
 TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,16}")  # a DICOM application entity's
-HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+HOST = re.compile(r"[A-Za-z0-9._:-]{0,253}")
 NUMBERS = {"burst": (1, 9), "keep_days": (0, 36_500), "keep_free_mb": (50, 1_000_000), "port": (1, 65_535)}
 LABELS = {
     "burst": "Photographs at each press of the shutter",
@@ -68,8 +68,7 @@ def from_form(call: Call) -> Settings:
     password = "" if form.get("pacs_forget") == "yes" else form.get("pacs_password", "") or old.pacs.password
     pacs = Pacs(
         kind=cast(Literal["", "dimse", "dicomweb"], kind),
-        host=_matching(form, "pacs_host", HOST, "a host is a name or an address, like pacs.local or 192.168.1.20")
-        if kind == "dimse" else form.get("pacs_host", "")[:253],
+        host=_host(form, needed=kind == "dimse"),
         port=_number(form, "port", old.pacs.port),
         called=_matching(form, "pacs_called", TITLE, _TITLES, old.pacs.called),
         calling=_matching(form, "pacs_calling", TITLE, _TITLES, old.pacs.calling),
@@ -103,6 +102,13 @@ def _matching(form: Any, name: str, pattern: re.Pattern[str], fault: str, defaul
     if not pattern.fullmatch(value):
         raise UsageError(fault)
     return value
+
+
+def _host(form: Any, needed: bool) -> str:
+    host = str(form.get("pacs_host", ""))
+    if not HOST.fullmatch(host) or (needed and not host):
+        raise UsageError("a host is a name or an address, like pacs.local or 192.168.1.20; enter it")
+    return host
 
 
 def _number(form: Any, name: str, default: int) -> int:

@@ -111,18 +111,14 @@ def report(call: Call) -> Response:
 
 def dicom(call: Call) -> Response:
     """``GET /visits/VISIT/dicom.zip``: every object of the visit. Raises HiddenError as the report does."""
-    from pydicom import dcmwrite
-
-    from device.dicom.write import objects
+    from device.dicom.write import each, encode
 
     visit = call.store.visit(call.visit_uid)
     require_shown(visit)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for dataset in objects(visit, call.store.picture, call.store.settings):
-            part = io.BytesIO()
-            dcmwrite(part, dataset, enforce_file_format=True)
-            archive.writestr(f"{_name(visit)}/{dataset.Modality}-{dataset.SOPInstanceUID}.dcm", part.getvalue())
+        for number, data in enumerate(each(visit, call.store.picture), start=1):
+            archive.writestr(f"{_name(visit)}/{number:03}-{data.Modality}.dcm", encode(data))
     return _download(out.getvalue(), "application/zip", f"{_name(visit)}-dicom.zip")
 
 

@@ -146,7 +146,7 @@ class FakeInstrument:
 @cache
 def drawn(laterality: str, vcdr: float) -> tuple[simulated.Eye, Any]:
     eye = simulated.Eye(laterality=laterality, vcdr=vcdr, seed=3, pigment=0.4)
-    return eye, simulated.draw(eye)
+    return eye, simulated.Scene(simulated.draw(eye))
 
 
 @cache
@@ -223,13 +223,6 @@ def _shot(take: Take, good: bool, offset: float) -> Shot:
         glaucoma_probability=chance,
         reasons=(reason,),
     )
-
-
-@dataclass(frozen=True)
-class Check:
-    name: str
-    passed: bool | None
-    detail: str = ""
 
 
 def answer_of(store: Store, visit: str, eye: str) -> Outcome | None:

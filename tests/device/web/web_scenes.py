@@ -19,9 +19,10 @@ import msgspec
 import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
-from web_fake import Check, Coaching, FakeInstrument, Take
+from web_fake import Coaching, FakeInstrument, Take
 
 from device.record import Pacs, Reading, Reference, Visit, now
+from device.selftest import Check
 from device.store import Store
 from device.verdict import Outcome
 from device.web.app import build, failure
@@ -39,10 +40,17 @@ BLURRED = Take(cause="defocus")
 AIMING = Coaching()
 READY = Coaching(focus=0.93, centre=(0.5, 0.5), radius=0.46, tip="", ready=True)
 CHECKS = (
-    Check("camera", True, "a picture came in 0.2 s"),
-    Check("networks", True, "golden vectors agree to the bit"),
-    Check("temperature", None, "this machine does not tell its temperature"),
-    Check("storage", False, "only 120 MB are free; remove older visits"),
+    Check("camera", True, "the camera simulated gives pictures of 1024 x 1024 pixels"),
+    Check(
+        "model glaucoma-0.1.0.tnh", True, "signed by development; answers to the bit, fast kernels at most 1 off"
+    ),
+    Check(
+        "storage",
+        False,
+        "only 120 MB are free where records are kept; 500 MB are needed",
+        "Export the records and remove old ones, or use a larger card.",
+    ),
+    Check("temperature", None, "this machine does not tell"),
 )
 
 
@@ -79,7 +87,10 @@ def _start_in_study(instrument: FakeInstrument) -> str:
     change(instrument, study="KAN", site="S01", masked=True)
     visit(instrument, "KAN-0011")
     visit(instrument, "KAN-0012")
-    instrument.problems = ("only 420 MB are free on the disk of the record; export and remove older visits",)
+    instrument.problems = (
+        "only 420 MB are free on the disk of the record, and 500 MB must stay free: "
+        "export examinations and let old ones be removed, or put in a larger card",
+    )
     return "/"
 
 
@@ -147,7 +158,9 @@ SCENES = (
     Scene("eye-aim", _live(), fits=True, live=True),
     Scene("eye-ready", _live(READY), fits=True, live=True),
     Scene(
-        "eye-no-camera", _live(error="the camera does not answer; check its cable and wait a moment"), fits=True
+        "eye-no-camera",
+        _live(error="the camera stopped sending pictures; check its cable and photograph again"),
+        fits=True,
     ),
     Scene("result-refer", _path("/OD", od=[GLAUCOMA]), fits=True),
     Scene("result-close-up", _path("/OD", od=[GLAUCOMA]), fits=True, click="text=/Close-up|拡大/"),

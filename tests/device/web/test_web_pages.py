@@ -1,0 +1,389 @@
+"""Each page and each form of the operator's pages, for people and for machines."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+
+import pytest
+from PIL import Image
+from web_fake import Take, answer_of
+from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, visit
+
+from device.errors import CameraError, StoreFullError
+from device.record import Pacs
+from device.verdict import Outcome
+from device.web.app import PAGES
+from device.web.call import ENVIRONMENT
+
+JSON = {"accept": "application/json"}
+UNKNOWN = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def test_a_visit_from_start_to_record(client, instrument):
+    assert "New participant" in client.get("/").text
+    begun = client.post("/visits", data={"participant": "KAN-0001", "operator": "op-07"})
+    assert begun.status_code == 303
+    here = begun.headers["location"]
+    uid = here.split("/")[-1]
+    assert client.get(here).text.count("Touch to photograph") == 2
+    assert "data-live" in client.get(f"{here}/OD").text
+    instrument.takes = [GLAUCOMA, HEALTHY]
+    taken = client.post(f"{here}/OD/captures")
+    assert (taken.status_code, taken.headers["location"]) == (303, f"{here}/OD")
+    shown = client.get(f"{here}/OD").text
+    assert "REFER" in shown and 'class="outcome refer"' in shown and "<path d=" in shown
+    assert "0.78 to 0.84 in 3 photographs" in shown
+    assert "Next: left eye" in shown
+    client.post(f"{here}/OS/captures")
+    both = client.get(here).text
+    assert both.index("REFER") < both.index("NO REFERRAL")
+    assert client.post(f"{here}/finish").headers["location"] == here
+    assert instrument.store.visit(uid).finished
+    record = client.get(here).text
+    assert (
+        "Report in Japanese" in record and "report.pdf?language=ja" in record and "Photograph again" not in record
+    )
+
+
+def test_machines_get_json_from_every_form(client, instrument):
+    visit = client.post("/visits", data={"participant": "A1"}, headers=JSON)
+    assert visit.status_code == 201
+    here = f"/visits/{visit.json()['uid']}"
+    capture = client.post(f"{here}/OD/captures", headers=JSON)
+    assert (capture.status_code, capture.json()["laterality"], capture.json()["hidden"]) == (201, "OD", False)
+    assert capture.json()["result"]["outcome"] == "no_referral"
+    assert client.post(f"{here}/OS/not-imaged", data={"reason": "pupil"}, headers=JSON).status_code == 201
+    done = client.post(f"{here}/finish", headers=JSON).json()
+    assert done["finished"] and done["eyes"]["OD"]["outcome"] == "no_referral"
+    assert done["eyes"]["OS"]["reasons"] == ["this eye could not be imaged: small pupil"]
+    assert client.get(here, headers=JSON).json() == done
+    assert client.post("/participants", headers=JSON).json() == {"participant": "P-0001"}
+    assert client.post("/scan", headers=JSON).json() == {"code": None}
+    assert client.post("/selftest", headers=JSON).json()["checks"][0]["name"] == "camera"
+    assert client.get("/history", headers=JSON).json()[0]["participant"] == "A1"
+    assert client.get("/api/status").json()["camera"] == "simulated"
+    refused = client.post("/visits", data={"participant": ""}, headers=JSON)
+    assert refused.status_code == 400 and "no participant code" in refused.json()["error"]
+
+
+def test_every_form_can_be_asked_for_json():
+    """A POST that is added gets a line in one of these tests."""
+    known = {"/visits", "/participants", "/scan", "/language", "/settings", "/references", "/selftest", "/enter"}
+    posts = {path for method, path, _ in PAGES if method == "POST"}
+    inside = {re.sub(r"\{[^}]*\}", "*", p).rsplit("/", 1)[1] for p in posts - known}
+    assert inside == {"finish", "captures", "other-eye", "keep", "not-imaged", "reading"}
+
+
+def test_a_double_tap_begins_one_visit(client, instrument):
+    uid = re.search(r'name="uid" value="([^"]+)"', client.get("/").text)[1]
+    for _ in range(2):
+        client.post("/visits", data={"participant": "A1", "uid": uid})
+    assert [v.uid for v in instrument.store.visits()] == [uid]
+
+
+@pytest.mark.parametrize("code", ["Anna Muster", "山田", "-1", "x" * 33, "<b>", "a\nb"])
+def test_a_name_is_no_code(client, instrument, code):
+    answer = client.post("/visits", data={"participant": code})
+    assert answer.status_code == 400 and "never a name" in answer.text and 'href="/"' in answer.text
+    assert instrument.store.visits() == []
+
+
+def test_the_operator_is_remembered_on_this_screen(client):
+    client.post("/visits", data={"participant": "A1", "operator": "看護師 7"})
+    assert 'value="看護師 7"' in client.get("/").text
+
+
+def test_a_new_code_is_filled_in_and_never_given_twice(client, instrument):
+    change(instrument, site="S01")
+    first, second = (client.post("/participants").text for _ in range(2))
+    assert 'value="S01-0001"' in first and 'value="S01-0002"' in second
+
+
+def test_a_scanned_code_leads_to_the_start_page(client, instrument):
+    assert "No code is seen yet" in client.post("/scan").text
+    part = client.post("/scan", headers={"hx-request": "true"})
+    assert "No code is seen yet" in part.text and "<html" not in part.text
+    instrument.code = "KAN-0042"
+    found = client.post("/scan", headers={"hx-request": "true"})
+    assert 'value="KAN-0042"' in found.text and found.headers["hx-retarget"] == "body"
+    instrument.code = "https://example.org/?q=1"
+    assert client.post("/scan").status_code == 400
+
+
+def test_a_study_needs_site_and_consent(client, instrument):
+    change(instrument, study="KAN")
+    assert "code of its site" in client.post("/visits", data={"participant": "A1", "consent": "yes"}).text
+    change(instrument, study="KAN", site="S01")
+    assert 'name="consent"' in client.get("/").text
+    assert "without consent" in client.post("/visits", data={"participant": "A1"}).text
+    assert client.post("/visits", data={"participant": "A1", "consent": "yes"}).status_code == 303
+    kept = instrument.store.visits()[0]
+    assert (kept.study, kept.site, kept.consent) == ("KAN", "S01", True)
+
+
+def test_unfinished_visits_are_offered(client, instrument):
+    open_visit = visit(instrument, "A1")
+    visit(instrument, "A2", finish=True)
+    page = client.get("/").text
+    assert f"/visits/{open_visit.uid}" in page and "A2" not in page
+
+
+def test_a_rejected_photograph_says_cause_and_tip(client, instrument):
+    here = f"/visits/{visit(instrument, od=[BLURRED]).uid}/OD"
+    page = client.get(here).text
+    assert "UNGRADABLE" in page and "Quality rejected: defocus" in page and "Focus again on the vessels" in page
+    assert not re.search(r"Glaucoma probability|0\.\d\d", page.split("<main")[1].split("</main")[0])
+
+
+def test_three_rejected_in_a_row_offer_to_give_up(client, instrument):
+    uid = visit(instrument, od=[BLURRED] * 2).uid
+    assert "Cannot image this eye" not in client.get(f"/visits/{uid}/OD").text
+    instrument.takes = [BLURRED]
+    client.post(f"/visits/{uid}/OD/captures")
+    assert "Cannot image this eye" in client.get(f"/visits/{uid}/OD").text
+    reasons = client.get(f"/visits/{uid}/OD/cannot").text
+    assert all(r in reasons for r in ("cataract", "small pupil", "cooperate", "refuses", "other"))
+    assert client.post(f"/visits/{uid}/OD/not-imaged", data={"reason": "media"}).status_code == 303
+    assert answer_of(instrument.store, uid, "OD") is Outcome.UNGRADABLE
+    assert "could not be imaged: cataract or other media opacity" in client.get(f"/visits/{uid}").text
+
+
+def test_another_reason_needs_words(client, instrument):
+    here = f"/visits/{visit(instrument).uid}/OD/not-imaged"
+    assert client.post(here, data={"reason": "other"}).status_code == 400
+    assert client.post(here, data={"reason": "made up"}).status_code == 400
+    assert client.post(here, data={"reason": "other", "text": "eye patch"}).status_code == 303
+    assert "could not be imaged: eye patch" in client.get(here.rsplit("/", 2)[0]).text
+
+
+def test_a_good_answer_stays_when_the_last_photograph_failed(client, instrument):
+    page = client.get(f"/visits/{visit(instrument, od=[HEALTHY, BLURRED]).uid}/OD").text
+    assert "NO REFERRAL" in page and "The last photograph could not be used: Quality rejected: defocus." in page
+
+
+def test_a_photograph_of_the_other_eye_counts_for_none(client, instrument):
+    uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True)]).uid
+    page = client.get(f"/visits/{uid}/OD").text
+    assert "You chose the right eye, but the disc lies where a left eye has it." in page and "REFER" not in page
+    assert "Looks like the other eye" in client.get(f"/visits/{uid}").text
+    action = re.search(r'action="([^"]+/other-eye)"', page)[1]
+    answer = client.post(action)
+    assert answer.headers["location"] == f"/visits/{uid}/OS?again=1"
+    assert [answer_of(instrument.store, uid, eye) for eye in ("OD", "OS")] == [None, None]
+    assert len(instrument.store.visit(uid).captures) == 1  # kept all the same
+
+
+def test_the_chosen_eye_can_be_kept(client, instrument):
+    uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True)]).uid
+    action = re.search(r'action="([^"]+/keep)"', client.get(f"/visits/{uid}/OD").text)[1]
+    assert client.post(action).headers["location"] == f"/visits/{uid}/OD"
+    assert "REFER" in client.get(f"/visits/{uid}/OD").text
+    assert client.post(action.replace("/OD/", "/OS/")).status_code == 404  # a capture of OD is none of OS
+
+
+def test_htmx_gets_the_inside_of_the_eye_page(client, instrument):
+    here = f"/visits/{visit(instrument).uid}/OD"
+    part = client.post(f"{here}/captures", headers={"hx-request": "true"})
+    assert part.headers["hx-push-url"] == here and "<html" not in part.text
+    assert 'id="said"' in part.text and 'hx-swap-oob="true"' in part.text
+
+
+def test_the_photograph_and_its_parts(client, instrument):
+    seen = visit(instrument, od=[GLAUCOMA])
+    capture = seen.captures[0]
+    here = f"/visits/{seen.uid}/pictures/{capture.image}"
+    whole, reduced, disc = (client.get(here + q) for q in ("", "?side=240", "?close-up"))
+    sizes = [Image.open(io.BytesIO(r.content)).size for r in (whole, reduced, disc)]
+    assert sizes[0] == (512, 512) and sizes[1] == (240, 240) and 150 < sizes[2][0] < 260
+    assert whole.content == instrument.store.picture(capture.image).read_bytes()
+    assert client.get(f"/visits/{seen.uid}/pictures/{capture.masks['cup']}").headers["content-type"] == "image/png"
+    other = visit(instrument, "A2")
+    assert client.get(f"/visits/{other.uid}/pictures/{capture.image}").status_code == 404  # of another visit
+    assert client.get(here + "?side=99999").content == whole.content
+
+
+def test_dicom_files_come_as_one_zip(client, instrument):
+    seen = visit(instrument, od=[GLAUCOMA], finish=True)
+    answer = client.get(f"/visits/{seen.uid}/dicom.zip")
+    assert "tenohira-00001-KAN-0012-dicom.zip" in answer.headers["content-disposition"]
+    names = zipfile.ZipFile(io.BytesIO(answer.content)).namelist()
+    assert [n.rsplit("-", 1)[1] for n in names] == ["OP.dcm", "SEG.dcm", "SR.dcm"]
+
+
+def test_the_report_in_both_languages(client, instrument):
+    pytest.importorskip("device.report.pdf")
+    seen = visit(instrument, od=[GLAUCOMA], finish=True)
+    for language in ("en", "ja"):
+        answer = client.get(f"/visits/{seen.uid}/report.pdf?language={language}")
+        assert answer.content.startswith(b"%PDF") and f"-{language}.pdf" in answer.headers["content-disposition"]
+    assert client.get(f"/visits/{seen.uid}/report.pdf?language=xx").status_code == 404
+
+
+def test_history_is_searched_and_paged(client, instrument):
+    for n in range(23):
+        visit(instrument, f"KAN-{n:04d}", finish=True)
+    first = client.get("/history").text
+    assert first.index("KAN-0022") < first.index("KAN-0003") and "KAN-0002" not in first and "page=2" in first
+    second = client.get("/history?page=2").text
+    assert "KAN-0002" in second and "page=1" in second
+    assert "KAN-0007" in client.get("/history?search=0007").text
+    assert "Nothing was found for &lt;b&gt;." in client.get("/history?search=<b>").text
+    part = client.get("/history?search=0007", headers={"hx-request": "true", "hx-target": "found"}).text
+    assert "<html" not in part and "KAN-0007" in part
+    for odd in ("0", "-1", "x", "9" * 20, "²"):
+        assert client.get("/history", params={"page": odd}).status_code == 200
+
+
+def settings_form(**changes: str) -> dict[str, str]:
+    known = {
+        "device": "van 2", "site": "S01", "language": "en", "operating_point": "", "burst": "5", "keep_days": "90",
+        "keep_free_mb": "800", "study": "KAN", "masked": "yes", "pacs_kind": "dimse", "pacs_host": "pacs.example",
+        "port": "11112", "pacs_called": "ORTHANC", "pacs_calling": "TENOHIRA", "pacs_url": "", "pacs_user": "",
+        "pacs_password": "",
+    }  # fmt: skip
+    return known | changes
+
+
+def test_settings_are_changed_and_logged(client, instrument):
+    client.post("/visits", data={"participant": "A1", "operator": "op-07"})
+    assert client.post("/settings", data=settings_form()).headers["location"] == "/settings?saved=1"
+    known = instrument.store.settings
+    assert (known.device, known.burst, known.masked, known.pacs.host, known.pacs.port) == (
+        "van 2", 5, True, "pacs.example", 11112,
+    )  # fmt: skip
+    assert "Saved." in client.get("/settings?saved=1").text
+
+
+@pytest.mark.parametrize(
+    ("change_", "words"),
+    [
+        ({"burst": "0"}, "Photographs at each press of the shutter: enter a whole number from 1 to 9"),
+        ({"burst": "²"}, "enter a whole number from 1 to 9"),
+        ({"port": "70000"}, "Port: enter a whole number from 1 to 65535"),
+        ({"study": "a b"}, "a code of a site or a study"),
+        ({"pacs_called": "way too long a title"}, "application entity title"),
+        ({"pacs_host": ""}, "a host is a name or an address"),
+        ({"pacs_kind": "dicomweb", "pacs_url": "ftp://x"}, "the service&#39;s address"),
+        ({"pacs_kind": "dicomweb", "pacs_url": "https://me:word@x/"}, "without a password"),
+        ({"pacs_kind": "carrier pigeon"}, "this way to an archive is not known"),
+        ({"language": "fr"}, "this language is not known"),
+        ({"operating_point": "greedy"}, "no operating point"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_words(client, instrument, change_, words):
+    answer = client.post("/settings", data=settings_form(**change_))
+    assert answer.status_code == 400
+    assert words.lower() in answer.text.lower()
+    assert instrument.store.settings.device == "tenohira"
+    assert 'value="van 2"' in answer.text  # what was typed is not lost
+
+
+def test_the_password_is_never_shown(client, instrument):
+    change(instrument, pacs=Pacs(kind="dimse", host="a", password="hush-hush"))
+    assert "hush-hush" not in client.get("/settings").text
+    assert client.get("/settings", headers=JSON).json()["pacs"]["password"] is True
+    refused = client.post("/settings", data=settings_form(pacs_password="other-one", burst="0"))
+    assert "other-one" not in refused.text
+    client.post("/settings", data=settings_form())
+    assert instrument.store.settings.pacs.password == "hush-hush"
+    client.post("/settings", data=settings_form(pacs_password="new-one"))
+    assert instrument.store.settings.pacs.password == "new-one"
+    client.post("/settings", data=settings_form(pacs_forget="yes"))
+    assert instrument.store.settings.pacs.password == ""
+
+
+def test_references_are_imported_whole_or_not_at_all(client, instrument):
+    good = b"participant,laterality,refer,vcdr\nKAN-0001,OD,yes,0.7\nKAN-0001,OS,no,\n"
+    assert client.post("/references", files={"file": ("r.csv", good)}).status_code == 303
+    assert [r.refer for r in instrument.store.references()] == [True, False]
+    page = client.get("/references").text
+    assert "2 eyes of 1 participants" in page and "KAN-0001" not in page
+    bad = client.post("/references", files={"file": ("r.csv", good + b"KAN-0002,XX,yes,\n")})
+    assert bad.status_code == 400 and "row 4" in bad.text and "/tmp" not in bad.text
+    assert len(instrument.store.references()) == 2
+    assert client.post("/references").status_code == 400
+
+
+def test_the_self_test_says_each_check_in_words_and_shape(client):
+    assert "Test now" in client.get("/selftest").text
+    page = client.post("/selftest").text
+    assert [page.count(f'<li class="{kind}">') for kind in ("passed", "failed", "unknown")] == [2, 1, 1]
+
+
+def test_languages_switch_on_the_same_page(client):
+    answer = client.post("/language", data={"language": "ja", "back": "/history?search=a"})
+    assert answer.headers["location"] == "/history?search=a"
+    assert '<html lang="ja">' in client.get("/history").text
+    assert client.post("/language", data={"language": "xx"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "back", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb", "javascript:x"]
+)
+def test_the_way_back_is_always_one_of_ours(client, back):
+    assert client.post("/language", data={"language": "en", "back": back}).headers["location"] == "/"
+
+
+def test_the_language_of_the_settings_is_the_default(client, instrument):
+    change(instrument, language="ja")
+    assert '<html lang="ja">' in client.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/nothing", 404),
+        (f"/visits/{UNKNOWN}", 404),
+        (f"/visits/{UNKNOWN}/OD", 404),
+        (f"/visits/{UNKNOWN}/OX", 404),
+        ("/visits/1", 404),
+        ("/visits/../../etc/passwd", 404),
+        ("/static/../app.py", 404),
+        ("/static/%2e%2e/app.py", 404),
+        (f"/visits/{UNKNOWN}/pictures/" + "a" * 64, 404),
+        (f"/visits/{UNKNOWN}/finish", 405),
+    ],
+)
+def test_errors_are_pages_in_words_with_a_way_back(client, path, status):
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert 'class="button primary' in answer.text and "Traceback" not in answer.text
+
+
+def test_a_camera_that_fails_is_told_where_the_operator_looks(client, instrument):
+    uid = visit(instrument).uid
+    instrument.fault = CameraError("the camera stopped sending pictures; check its cable and photograph again")
+    answer = client.post(f"/visits/{uid}/OD/captures", headers={"hx-request": "true"})
+    assert answer.status_code == 503 and "<html" not in answer.text and "check its cable" in answer.text
+    instrument.fault = CameraError("the camera stopped sending pictures; check its cable and photograph again")
+    page = client.post(f"/visits/{uid}/OD/captures")
+    assert f'href="/visits/{uid}"' in page.text
+    assert client.post(f"/visits/{uid}/OD/captures").status_code == 303  # and it goes on
+
+
+def test_a_full_disk_is_told(client, instrument):
+    uid = visit(instrument).uid
+    instrument.fault = StoreFullError("only 5 MB are free")
+    assert client.post(f"/visits/{uid}/OD/captures").status_code == 507
+
+
+def test_a_finished_visit_takes_no_more_photographs(client, instrument):
+    uid = visit(instrument, od=[HEALTHY], finish=True).uid
+    assert client.get(f"/visits/{uid}/OD").headers["location"] == f"/visits/{uid}"
+    assert client.post(f"/visits/{uid}/OD/captures").status_code == 409
+    assert client.post(f"/visits/{uid}/finish").status_code == 303  # finishing twice is no error
+
+
+def test_a_fault_of_ours_shows_no_trace_back(client, instrument):
+    uid = visit(instrument).uid
+    instrument.fault = ZeroDivisionError("secret detail")
+    answer = client.post(f"/visits/{uid}/OD/captures")
+    assert answer.status_code == 500
+    assert "secret detail" not in answer.text and "Traceback" not in answer.text and "report it" in answer.text
+
+
+def test_every_template_is_used_and_compiles():
+    for name in ENVIRONMENT.list_templates():
+        ENVIRONMENT.get_template(name)
