@@ -23,7 +23,7 @@ SCHEMA = 1  # raised when a key changes its meaning or goes away; new keys alone
 
 MARKER = ".tenohira-results"  # in every folder of results: no walk takes what was written there for photographs
 LISTS = ("results.jsonl", "results.csv", "index.html")
-PICTURES = ("masks", "overlays")
+PICTURES = ("masks", "overlays", "dicom")
 
 UNREADABLE_TIP = "Export the photograph again as JPEG, PNG, TIFF, BMP or DICOM."
 
@@ -52,6 +52,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     operating_points: dict[str, dict[str, Any]] = {}
     masks: dict[str, str] = {}  # relative to the output folder
     overlay: str | None = None
+    dicom: dict[str, str] = {}  # photograph, segmentation, report
     timings_ms: dict[str, float] = {}
     bundles: dict[str, str] = {}
 
@@ -64,6 +65,7 @@ def row_of(
     overlay: str | None,
     timings_ms: dict[str, float],
     bundles: dict[str, str],
+    dicom: dict[str, str] | None = None,
 ) -> Row:
     """The row of an examination; paths are those of the files that were written for it."""
     measures = {} if exam.measures is None else _rounded(msgspec.to_builtins(exam.measures))
@@ -84,6 +86,7 @@ def row_of(
         operating_points={q: _point(p) for q, p in exam.points.items()},
         masks=masks,
         overlay=overlay,
+        dicom=dicom or {},
         timings_ms={stage: round(ms, 2) for stage, ms in timings_ms.items()},
         bundles=bundles,
     )

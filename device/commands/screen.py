@@ -10,7 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from device.errors import UnreadableImageError, UsageError
 from device.frame import Frame
 from device.imaging import read_image
 from device.pipeline import Examination, Pipeline, Stopwatch
+from device.record import EYES
 from device.results import OutputError, Row, Writer, failed_row, row_of
 from device.samples import ATTRIBUTION_FILE
 
@@ -51,11 +52,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="write DIR/results.jsonl, a row an image")
     parser.add_argument("--csv", action="store_true", help="write DIR/results.csv, the same in short")
     parser.add_argument("--page", action="store_true", help="write DIR/index.html, which shows every image")
+    parser.add_argument(
+        "--dicom", action="store_true", help="write DIR/dicom/: photograph, outlines (SEG), report (SR)"
+    )
     parser.add_argument("--no-overlay", action="store_true", help="write no overlay pictures")
     parser.add_argument("--task", choices=sorted(TASKS, reverse=True), default="glaucoma")
     parser.add_argument(
         "--view", choices=pipeline.VIEWS, default="auto", help="full field, disc-centred crop, or find out (auto)"
     )
+    parser.add_argument("--eye", choices=EYES, help="which eye is shown, where a file does not say (right: OD)")
     parser.add_argument(
         "--field-mm", type=float, metavar="F", help="width of an OCTA image in mm (faz; without it: pixels)"
     )
@@ -192,12 +197,16 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
         with total.stage("total"):
             with clock.stage("decode"):
                 frame = _read(item.path)
+                if args.eye and frame.laterality == "unknown":
+                    frame = replace(frame, laterality=args.eye)
             if args.task == "faz":
                 exam = machine.measure_faz(frame, args.field_mm, clock)
             else:
                 exam = machine.screen(frame, args.view, clock)
         with clock.stage("save"):
             masks, overlay = _save(item, frame, exam, args)
+            row = row_of(item.path, exam, masks=masks, overlay=overlay, timings_ms={}, bundles=machine.bundles)
+            dicom = _save_dicom(item, frame, exam, row, args) if args.dicom else {}
     except UnreadableImageError as error:
         return failed_row(item.path, args.task, view, str(error), "the file cannot be read"), Ending.UNREADABLE
     except MemoryError:
@@ -213,8 +222,10 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
         row = failed_row(item.path, args.task, view, reason, "internal error", "Please report this image.")
         return row, Ending.INTERNAL_ERROR
     timings = {**clock.ms, **total.ms}
-    row = row_of(item.path, exam, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles)
-    return row, Ending.READ
+    row = row_of(
+        item.path, exam, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles, dicom=dicom
+    )
+    return row, Ending.READ if dicom or not args.dicom else Ending.INTERNAL_ERROR
 
 
 def _read(path: Path) -> Frame:
@@ -255,6 +266,27 @@ def _save(
     picture = np.asarray(overlay.draw(frame.pixels, exam))[..., ::-1]  # OpenCV writes BGR
     _write_picture(args.out / relative, picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
     return masks, str(relative)
+
+
+def _save_dicom(item: Item, frame: Frame, exam: Examination, row: Row, args: argparse.Namespace) -> dict[str, str]:
+    """Write the DICOM objects; returns their paths relative to the output folder, none where they could not be
+    made: a fault there takes nothing from the answer."""
+    from device.dicom import write
+
+    masks = {name: region.in_image(frame.pixels.shape[:2]) for name, region in exam.masks.items()}
+    try:
+        found = write.of_file(item.path, frame, row, masks)
+        encoded = {name: (data.Modality, write.encode(data)) for name, data in found.items()}
+    except Exception:
+        print(f"tenohira: internal error: no DICOM objects of {results.printable(item.path)}", file=sys.stderr)
+        traceback.print_exc()
+        return {}
+    paths = {}
+    for name, (modality, data) in encoded.items():
+        relative = Path("dicom", f"{item.stem}.{modality}.dcm")
+        results.write_file(args.out / relative, data)
+        paths[name] = str(relative)
+    return paths
 
 
 def _write_picture(path: Path, picture: np.ndarray, options: list[int]) -> None:
@@ -322,8 +354,10 @@ def _print_table(rows: list[Row]) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.out is None and (args.json or args.csv or args.page):
-        raise UsageError("--json, --csv and --page write files; say where with --out DIR")
+    if args.out is None and (args.json or args.csv or args.page or args.dicom):
+        raise UsageError("--json, --csv, --page and --dicom write files; say where with --out DIR")
+    if args.dicom and args.task == "faz":
+        raise UsageError("--dicom is for fundus photographs; leave it away with --task faz")
     if args.page and args.no_overlay:
         raise UsageError("--page shows the overlays; leave --no-overlay away")
     if args.field_mm is not None and args.task != "faz":

@@ -7,6 +7,7 @@ object, so that sending it twice does no harm.
 from __future__ import annotations
 
 import copy
+import re
 import uuid
 from datetime import UTC, datetime
 
@@ -32,6 +33,13 @@ OF_PATIENT = (
     "EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod", "StudyInstanceUID", "StudyID", "StudyDate",
     "StudyTime", "StudyDescription", "AccessionNumber", "ReferringPhysicianName", "PatientAge",
 )  # fmt: skip
+# What an image is referred to by, and what objects that are derived from it repeat.
+OF_IMAGE = (
+    "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns", "SpecificCharacterSet",
+    "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "LossyImageCompression",
+    "LossyImageCompressionRatio", "LossyImageCompressionMethod",
+)  # fmt: skip
+DATE, TIME = re.compile(r"\d{8}"), re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 # "Not recorded" where a module asks for an attribute that may be empty (type 2).
 EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
          "AccessionNumber", "ReferringPhysicianName")  # fmt: skip
@@ -93,11 +101,14 @@ def of_visit(visit: Visit) -> Dataset:
 
 
 def of_source(source: Dataset) -> Dataset:
-    """Patient and study of a DICOM image that was screened, as it has them."""
+    """Patient and study of a DICOM image that was screened, as it has them; dates that are none are left empty."""
     data = Dataset()
     for keyword in OF_PATIENT:
         if keyword in source:
-            data[keyword] = source[keyword]
+            data[keyword] = copy.deepcopy(source[keyword])
+    for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
+        if not (TIME if keyword == "StudyTime" else DATE).fullmatch(str(source.get(keyword) or "")):
+            setattr(data, keyword, "")
     return _filled(data)
 
 
@@ -108,14 +119,33 @@ def _filled(data: Dataset) -> Dataset:
     return data
 
 
+def header(image: Dataset) -> Dataset:
+    """What others need of an image to refer to it: patient, study, identifiers and size, and no pixels."""
+    data = of_source(image)
+    for keyword in OF_IMAGE:
+        if keyword in image:
+            data[keyword] = copy.deepcopy(image[keyword])
+    data.file_meta = image.file_meta
+    return data
+
+
 def equipment(data: Dataset, visit: Visit) -> None:
     """The General Equipment and Enhanced General Equipment modules."""
-    data.Manufacturer = MANUFACTURER
-    data.ManufacturerModelName = "tenohira hand-held eye screening"
-    data.DeviceSerialNumber = text(visit.device) or "unknown"
+    data.Manufacturer, data.ManufacturerModelName = MANUFACTURER, model(visit)
+    data.DeviceSerialNumber = serial(visit)
     data.SoftwareVersions = software(visit)
     if visit.site:
         data.InstitutionName = text(visit.site)
+
+
+def model(visit: Visit) -> str:
+    """What made the object: the instrument, or (a visit without a device) the program on files from elsewhere."""
+    return "tenohira hand-held eye screening" if visit.device else "tenohira screen (photograph from a file)"
+
+
+def serial(visit: Visit) -> str:
+    """Name and serial number of the instrument."""
+    return text(visit.device) or "unknown"
 
 
 def software(visit: Visit) -> str:

@@ -27,6 +27,7 @@ from device.dicom import common
 from device.geometry import UInt8Image
 from device.record import Capture, Visit
 
+UNKNOWN_CAMERA = common.private("unknown-camera", "Camera that is not known, without calibrated scale")
 HANDHELD = common.private("handheld-fundus", "Hand-held fundus camera without calibrated scale")
 DROPPED = {0xE1, 0xED, 0xFE}  # APP1 (EXIF, XMP), APP13 (IPTC), comments: they may name a person or a place
 BASELINE, DEFINE_FRAMES = 0xC0, set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -76,20 +77,21 @@ class Picture:
 def photograph(capture: Capture, visit: Visit, picture: Picture, shared: Dataset, number: int = 1) -> Dataset:
     """The object of one capture. ``shared`` is of ``common.of_visit``; ``number`` counts a visit's captures.
 
-    ``capture.laterality`` may be ``unknown`` for files (see the module).
+    For files, ``capture.laterality`` may be ``unknown`` (see the module), and ``capture.taken`` empty: then the
+    time of the file (``visit.started``) is given and said to be that, for the object must have one.
     """
     known = capture.laterality in common.LATERALITY
     sop_class = OphthalmicPhotography8BitImageStorage if known else VLPhotographicImageStorage
     syntax = ExplicitVRLittleEndian if picture.jpeg is None else JPEGBaseline8Bit
     data = common.begin(sop_class, common.uid(capture.uid), syntax, shared)
     _series_and_equipment(data, visit, "OP" if known else "XC")
-    _image(data, capture, number)
+    _image(data, capture, visit, number)
     _pixels(data, picture)
     if known:
-        data.ImageType = ["ORIGINAL", "PRIMARY", "", "COLOR"] if picture.channels == 3 else ["ORIGINAL", "PRIMARY"]
+        if picture.channels == 3:
+            data.ImageType = [*data.ImageType, "", "COLOR"]
         _ophthalmic(data, capture, visit)
     else:
-        data.ImageType = ["ORIGINAL", "PRIMARY"]
         data.Laterality = ""
         data.AcquisitionContextSequence = []
     return data
@@ -103,11 +105,12 @@ def _series_and_equipment(data: Dataset, visit: Visit, modality: str) -> None:
     common.equipment(data, visit)
 
 
-def _image(data: Dataset, capture: Capture, number: int) -> None:
+def _image(data: Dataset, capture: Capture, visit: Visit, number: int) -> None:
     """General Image, Ophthalmic Photography Image, SOP Common."""
-    at = common.instant(capture.taken)
+    at = common.instant(capture.taken or visit.started)
     common.stamp(data, at, "Content", "Acquisition", "InstanceCreation")
     data.AcquisitionDateTime = common.moment(at)
+    data.ImageType = ["ORIGINAL", "PRIMARY"]
     data.InstanceNumber = number
     data.PatientOrientation = ""
     data.BurnedInAnnotation = "NO"
@@ -118,7 +121,8 @@ def _image(data: Dataset, capture: Capture, number: int) -> None:
         ("gain {:g}", capture.gain),
         ("focus {:g}", capture.focus),
     )
-    said = [f"quality {quality}", *(words.format(value) for words, value in settings if value is not None)]
+    said = [] if capture.taken else ["time of the photograph not known: that of the file is given"]
+    said += [f"quality {quality}", *(words.format(value) for words, value in settings if value is not None)]
     data.ImageComments = "; ".join(said)
     data.CodingSchemeIdentificationSequence = [common.scheme()]
 
@@ -164,7 +168,7 @@ def _ophthalmic(data: Dataset, capture: Capture, visit: Visit) -> None:
     for keyword in ("RefractiveStateSequence", "IlluminationTypeCodeSequence", "LensesCodeSequence",
                     "LightPathFilterTypeStackCodeSequence", "ImagePathFilterTypeStackCodeSequence"):  # fmt: skip
         setattr(data, keyword, [])
-    data.AcquisitionDeviceTypeCodeSequence = [common.coded(HANDHELD)]
+    data.AcquisitionDeviceTypeCodeSequence = [common.coded(HANDHELD if visit.device else UNKNOWN_CAMERA)]
 
 
 @cache

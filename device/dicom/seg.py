@@ -40,9 +40,9 @@ def segmentation(
         sop_instance_uid=common.uid(capture.uid, "segmentation"),
         instance_number=number,
         manufacturer=common.MANUFACTURER,
-        manufacturer_model_name="tenohira hand-held eye screening",
+        manufacturer_model_name=common.model(visit),
         software_versions=common.software(visit),
-        device_serial_number=common.text(visit.device) or "unknown",
+        device_serial_number=common.serial(visit),
         content_label="DISC_AND_CUP",
         content_description="Optic disc and cup, outlined automatically, not reviewed",
         omit_empty_frames=False,
@@ -51,7 +51,7 @@ def segmentation(
     for item in (*data.DimensionOrganizationSequence, *data.DimensionIndexSequence):
         item.DimensionOrganizationUID = common.uid(capture.uid, "segmentation", "dimensions")
     data.PatientOrientation = ""
-    common.settle(data, visit, common.instant(capture.taken), "Outlines of disc and cup")
+    common.settle(data, visit, common.instant(capture.taken or visit.started), "Outlines of disc and cup")
     return data
 
 
@@ -61,10 +61,8 @@ def _as_highdicom_wants_it(image: Dataset) -> Dataset:
     By its class, an Ophthalmic Photography Image may have many frames, and then highdicom (0.28) looks for
     functional groups, which that class never has. ``_refer`` puts the true class back into the references.
     """
-    source = Dataset()
-    source.update({e.tag: e for e in image if e.keyword not in ("PixelData", "SOPClassUID")})
+    source = common.header(image)
     source.SOPClassUID = VLPhotographicImageStorage
-    source.file_meta = image.file_meta
     return source
 
 

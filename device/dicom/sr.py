@@ -85,9 +85,9 @@ def report(
         sop_instance_uid=common.uid(visit.uid, "report", result.laterality),
         instance_number=number,
         manufacturer=common.MANUFACTURER,
-        manufacturer_model_name="tenohira hand-held eye screening",
+        manufacturer_model_name=common.model(visit),
         software_versions=common.software(visit),
-        device_serial_number=common.text(visit.device) or "unknown",
+        device_serial_number=common.serial(visit),
         is_complete=True,
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
@@ -103,7 +103,6 @@ def _stand_in(visit: Visit, shared: Dataset) -> Dataset:
     """highdicom takes patient and study from an image; an eye that could not be photographed has none."""
     data = common.begin(VLPhotographicImageStorage, common.uid(visit.uid, "none"), ExplicitVRLittleEndian, shared)
     data.SeriesInstanceUID, data.Modality = common.uid(visit.uid, "none"), "XC"
-    common.equipment(data, visit)
     return data
 
 
@@ -213,8 +212,8 @@ def _observer(visit: Visit) -> sr.ObservationContext:
         uid=common.uid(visit.uid, "device"),
         name=common.text(visit.device) or "tenohira",
         manufacturer_name=common.MANUFACTURER,
-        model_name="tenohira hand-held eye screening",
-        serial_number=common.text(visit.device) or "unknown",
+        model_name=common.model(visit),
+        serial_number=common.serial(visit),
     )
     return sr.ObservationContext(
         observer_device_context=sr.ObserverContext(

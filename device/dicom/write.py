@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import uuid
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
+from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
 
 from device.dicom import common, op, seg, sr
 from device.errors import DicomError
 from device.eyes import eye_result
+from device.frame import Frame
 from device.geometry import UInt8Image
 from device.imaging import read_image
-from device.record import EYES, Capture, Eye, Settings, Visit
-from device.results import write_file
+from device.record import EYES, Capture, Eye, Settings, Shot, Visit
+from device.results import Row, write_file
 from device.verdict import Outcome
 
+JPEG = b"\xff\xd8"
 StorePicture = Callable[[str], Path]
 
 
@@ -37,10 +45,83 @@ def each(visit: Visit, store_picture: StorePicture) -> Iterator[Dataset]:
     headers: dict[str, Dataset] = {}
     for number, capture in enumerate(visit.captures, start=1):
         photograph = op.photograph(capture, visit, _picture(capture, store_picture), shared, number)
-        headers[capture.uid] = _header(photograph)
+        headers[capture.uid] = common.header(photograph)
         yield photograph
     for number, eye in enumerate(EYES, start=1):
-        yield from _answer(visit, eye, store_picture, shared, headers, number)
+        if not withheld(visit, eye):
+            yield from _answer(visit, eye, shared, headers, lambda c: _masks(c, store_picture), number)
+
+
+def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) -> dict[str, Dataset]:
+    """The objects of one file that was screened: ``photograph``, ``segmentation`` and ``report``.
+
+    A DICOM file is the photograph already: outlines and report refer to it, in its patient and study. Of any
+    other file, person and time are only known as far as the file tells, and its study is its own. The same file,
+    with the same time of its last change, gives the same objects. ``masks`` are H x W of 0 and 255, by structure.
+    """
+    data = _read(path)
+    seed = str(uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(data).hexdigest()))
+    visit = _visit_of_file(path, frame, row, seed)
+    (capture,) = visit.captures
+    source = _source(path)
+    shared = common.of_visit(visit) if source is None else common.of_source(source)
+    if "StudyInstanceUID" not in shared:
+        shared.StudyInstanceUID = common.uid(seed)
+    found = {}
+    if source is None or not _can_be_referred_to(source):
+        was_lossy = data.startswith(JPEG) or (source is not None and source.get("LossyImageCompression") == "01")
+        lossy = len(data) if was_lossy else None
+        picture = op.Picture.of_jpeg(data) or op.Picture.of_pixels(frame.pixels, lossy)
+        found["photograph"] = op.photograph(capture, visit, picture, shared)
+        source = found["photograph"]
+    headers = {capture.uid: common.header(source)}
+    for made in _answer(visit, capture.laterality, shared, headers, lambda c: masks):
+        found["segmentation" if made.Modality == "SEG" else "report"] = made
+    return found
+
+
+def _visit_of_file(path: Path, frame: Frame, row: Row, seed: str) -> Visit:
+    """A visit as if the instrument had taken the photograph; without a device, for it had not."""
+    shot = Shot(
+        outcome=row.outcome,
+        grade=row.quality["grade"],
+        score=row.quality["score"],
+        vcdr=row.vcdr,
+        glaucoma_probability=row.glaucoma_probability,
+        reasons=row.reasons,
+    )
+    taken = frame.time.isoformat() if frame.time else ""
+    capture = Capture(
+        uid=str(uuid.uuid5(uuid.UUID(seed), "capture")),
+        visit=seed,
+        laterality=cast(Eye, frame.laterality),
+        taken=taken,
+        image="",
+        overlay="",
+        masks=row.masks,
+        result=row,
+        shots=(shot,),
+    )
+    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+    code = f"FILE-{uuid.UUID(seed).hex[:12].upper()}"
+    return Visit(uid=seed, number=1, participant=code, started=taken or changed, captures=(capture,))
+
+
+def _source(path: Path) -> Dataset | None:
+    """The header of a DICOM file, its text in Unicode; None for any other."""
+    try:
+        source = dcmread(path, stop_before_pixels=True)
+    except InvalidDicomError:
+        return None
+    source.decode()
+    source.SpecificCharacterSet = "ISO_IR 192"
+    return source
+
+
+def _can_be_referred_to(source: Dataset) -> bool:
+    """Whether it says who it is, and is one picture."""
+    named = all(k in source for k in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
+    return named and int(source.get("NumberOfFrames") or 1) == 1
 
 
 def withheld(visit: Visit, eye: Eye) -> bool:
@@ -51,21 +132,21 @@ def withheld(visit: Visit, eye: Eye) -> bool:
 def _answer(
     visit: Visit,
     eye: Eye,
-    store_picture: StorePicture,
     shared: Dataset,
     headers: dict[str, Dataset],
-    number: int,
+    masks_of: Callable[[Capture], dict[str, UInt8Image]],
+    number: int = 1,
 ) -> Iterator[Dataset]:
-    """Outlines of every capture that was graded, and the eye's report."""
+    """Outlines of every capture that was graded (those of others are not to be trusted), and the eye's report."""
     result = eye_result(visit, eye)
-    if result.outcome is None or withheld(visit, eye):
+    if result.outcome is None:
         return
     outlines = {}
     for place, capture in enumerate(visit.captures, start=1):
-        if capture.laterality == eye and capture.masks and capture.result.outcome is not Outcome.UNGRADABLE:
-            masks = {name: _mask(capture, hash_, store_picture) for name, hash_ in capture.masks.items()}
+        graded = capture.laterality == eye and capture.result.outcome is not Outcome.UNGRADABLE
+        if graded and (masks := masks_of(capture)):
             made = seg.segmentation(capture, visit, headers[capture.uid], masks, place)
-            outlines[capture.uid] = _header(made)
+            outlines[capture.uid] = common.header(made)
             yield made
     evidence = result.evidence.uid if result.evidence else ""
     images = [headers[c.uid] for c in sorted(visit.of(eye), key=lambda c: c.uid == evidence)]
@@ -92,14 +173,6 @@ def encode(data: Dataset) -> bytes:
     return file.getvalue()
 
 
-def _header(data: Dataset) -> Dataset:
-    """An object without its pixels: what others need to refer to it."""
-    header = Dataset()
-    header.update({e.tag: e for e in data if e.keyword != "PixelData"})
-    header.file_meta = data.file_meta
-    return header
-
-
 def _picture(capture: Capture, store_picture: StorePicture) -> op.Picture:
     path = store_picture(capture.image)
     picture = op.Picture.of_jpeg(_read(path), anonymous=False)  # made here: there is nothing in it but the picture
@@ -109,7 +182,11 @@ def _picture(capture: Capture, store_picture: StorePicture) -> op.Picture:
     return picture
 
 
-def _mask(capture: Capture, name: str, store_picture: StorePicture) -> UInt8Image:
+def _masks(capture: Capture, store_picture: StorePicture) -> dict[str, UInt8Image]:
+    return {structure: _mask(name, store_picture) for structure, name in capture.masks.items()}
+
+
+def _mask(name: str, store_picture: StorePicture) -> UInt8Image:
     path = store_picture(name)
     mask = cv2.imdecode(np.frombuffer(_read(path), np.uint8), cv2.IMREAD_GRAYSCALE)
     if mask is None:

@@ -1,0 +1,211 @@
+"""``tenohira screen --dicom``: objects of files, valid, and true to what the files say."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    OphthalmicPhotography8BitImageStorage,
+    SecondaryCaptureImageStorage,
+    VLPhotographicImageStorage,
+    generate_uid,
+)
+
+from device import cli, pipeline
+from device.dicom import common, write
+from device.imaging import read_image
+from device.pipeline import Pipeline
+from device.quality import Quality
+from tests.device.dicom.test_objects import content, values
+from tests.device.eye import build, paint
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    monkeypatch.setattr(pipeline, "assess", lambda pixels, field: Quality("good", 1.0, "", ""))
+    monkeypatch.setattr(Pipeline, "load", classmethod(lambda cls, *_: build(logit=1.0)))
+
+
+def screen(paths, out, *options) -> list[dict]:
+    assert cli.main(["screen", *map(str, paths), "--out", str(out), "--json", "--dicom", *options]) == 0
+    return [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+
+
+def jpeg(path: Path, **options) -> Path:
+    Image.fromarray(paint()).save(path, "JPEG", quality=92, **options)
+    return path
+
+
+def image_object(path: Path, sop_class=SecondaryCaptureImageStorage, **more) -> Path:
+    """A DICOM image of another maker."""
+    meta = common.meta(sop_class, generate_uid(), ExplicitVRLittleEndian)
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    data.SOPClassUID, data.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
+    data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
+    data.Modality, data.PatientID, data.StudyDate, data.ImageLaterality = "OP", "4711", "20240131", "L"
+    pixels = paint()
+    data.Rows, data.Columns, data.SamplesPerPixel, data.PlanarConfiguration = *pixels.shape, 0
+    data.PhotometricInterpretation = "RGB"
+    data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
+    data.PixelData = pixels.tobytes()
+    for keyword, value in more.items():
+        if value is None:
+            delattr(data, keyword)
+        else:
+            setattr(data, keyword, value)
+    data.save_as(path)
+    return path
+
+
+def test_a_jpeg_becomes_photograph_outlines_and_report(tmp_path, verify):
+    source = jpeg(tmp_path / "a.jpg")
+    (row,) = screen([source], tmp_path / "out", "--eye", "OD")
+    assert row["dicom"] == {"photograph": "dicom/a.OP.dcm", "segmentation": "dicom/a.SEG.dcm",
+                            "report": "dicom/a.SR.dcm"}  # fmt: skip
+    assert row["laterality"] == "OD" and "nasal" in row["measurements"]["rim_disc_ratio"]
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    verify(paths)
+    photograph, outlines, report = map(dcmread, paths)
+    assert photograph.SOPClassUID == OphthalmicPhotography8BitImageStorage
+    frame = read_image(paths[0])
+    assert frame.laterality == "OD" and np.array_equal(frame.pixels, read_image(source).pixels)
+    assert photograph.ImageComments.startswith("time of the photograph not known")
+    assert photograph.AcquisitionDeviceTypeCodeSequence[0].CodeValue == "unknown-camera"
+    assert values(report, "NUM", "Vertical cup-to-disc ratio") == [row["vcdr"]]
+    assert values(report, "TEXT", "Reason for the outcome") == row["reasons"]
+    assert outlines.StudyInstanceUID == report.StudyInstanceUID == photograph.StudyInstanceUID
+    again = {k: (tmp_path / "out" / p).read_bytes() for k, p in row["dicom"].items()}
+    (row,) = screen([source], tmp_path / "two", "--eye", "OD")
+    made = {k: dcmread(tmp_path / "two" / p).SOPInstanceUID for k, p in row["dicom"].items()}
+    assert made["photograph"] == photograph.SOPInstanceUID
+    assert len(set(made.values())) == len(again) == 3
+
+
+def test_time_of_the_capture_comes_from_exif_and_nothing_else_does(tmp_path, verify):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "2024:01:31 12:30:59"
+    exif[0x013B] = "A Person"
+    (row,) = screen([jpeg(tmp_path / "a.jpg", exif=exif)], tmp_path / "out", "--eye", "OS")
+    path = tmp_path / "out" / row["dicom"]["photograph"]
+    verify([path])
+    data = dcmread(path)
+    assert data.AcquisitionDateTime.startswith("20240131123059") and data.StudyDate == "20240131"
+    assert "not known" not in data.ImageComments and b"A Person" not in path.read_bytes()
+    assert data.PatientID.startswith("FILE-") and str(data.PatientName) == ""
+
+
+def test_a_turned_jpeg_is_stored_upright_as_it_was_screened(tmp_path, verify):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    source = jpeg(tmp_path / "a.jpg", exif=exif)
+    (row,) = screen([source], tmp_path / "out", "--eye", "OS")
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    verify(paths)
+    assert np.array_equal(read_image(paths[0]).pixels, read_image(source).pixels)
+
+
+def test_without_an_eye_nothing_is_guessed(tmp_path, verify):
+    Image.fromarray(paint()).save(tmp_path / "a.png")
+    (row,) = screen([tmp_path / "a.png"], tmp_path / "out")
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    verify(paths)
+    photograph, _, report = map(dcmread, paths)
+    assert photograph.SOPClassUID == VLPhotographicImageStorage and photograph.LossyImageCompression == "00"
+    assert np.array_equal(read_image(paths[0]).pixels, paint())
+    assert not values(report, "CODE", "Laterality")
+    assert "left-of-picture" in values(report, "CODE", "Topographical modifier")
+
+
+def test_a_dicom_image_is_referred_to_and_not_copied(tmp_path, verify):
+    source = dcmread(image_object(tmp_path / "a.dcm", PatientName="Muster^Eva", StudyDescription="Fundus"))
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out", "--eye", "OD")  # the file knows better
+    assert list(row["dicom"]) == ["segmentation", "report"] and row["laterality"] == "OS"
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    verify(paths)
+    for data in map(dcmread, paths):
+        assert (data.PatientID, str(data.PatientName)) == ("4711", "Muster^Eva")
+        assert data.StudyInstanceUID == source.StudyInstanceUID and data.StudyDate == "20240131"
+        assert data.SeriesInstanceUID != source.SeriesInstanceUID
+    outlines, report = map(dcmread, paths)
+    referred = outlines.SourceImageSequence[0]
+    assert referred.ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert referred.ReferencedSOPClassUID == SecondaryCaptureImageStorage
+    assert source.SOPInstanceUID in {
+        c.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for c, k, _, _ in content(report) if k == "IMAGE"
+    }
+
+
+@pytest.mark.parametrize("more", [
+    {"NumberOfFrames": 1, "sop_class": OphthalmicPhotography8BitImageStorage},
+    {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Änne"},
+    {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎=やまだ^たろう"},
+    {"StudyDate": "2024.01.31", "StudyTime": "12:30"},
+    {"FrameOfReferenceUID": "1.2.3", "PixelSpacing": [0.01, 0.01]},
+    {"PatientID": None},
+])  # fmt: skip
+def test_odd_dicom_images_are_no_problem(tmp_path, verify, more):
+    image_object(tmp_path / "a.dcm", **more)
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    assert list(row["dicom"]) == ["segmentation", "report"]
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    verify(paths)
+    if name := more.get("PatientName"):
+        assert {str(dcmread(p).PatientName) for p in paths} == {name}
+
+
+@pytest.mark.parametrize(
+    "more", [{"SeriesInstanceUID": None}, {"NumberOfFrames": 2, "PixelData": paint().tobytes() * 2}]
+)
+def test_a_dicom_image_that_cannot_be_referred_to_is_written_in_its_own_study(tmp_path, verify, more):
+    source = dcmread(image_object(tmp_path / "a.dcm", **more))
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    assert list(row["dicom"]) == ["photograph", "segmentation", "report"]
+    verify(paths)
+    for data in map(dcmread, paths):
+        assert data.StudyInstanceUID == source.StudyInstanceUID and data.PatientID == "4711"
+
+
+def test_what_is_ungradable_has_a_report_that_says_so(tmp_path, verify, monkeypatch):
+    monkeypatch.setattr(pipeline, "assess", lambda p, f: Quality("reject", 0.1, "defocus", "Focus again."))
+    (row,) = screen([jpeg(tmp_path / "a.jpg")], tmp_path / "out", "--eye", "OD")
+    assert list(row["dicom"]) == ["photograph", "report"]
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    verify(paths)
+    report = dcmread(paths[1])
+    assert values(report, "CODE", "Screening outcome") == ["ungradable"]
+    assert not [item for item in content(report) if item[1] == "NUM"]
+
+
+def test_a_fault_in_dicom_costs_no_answer(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(write, "of_file", lambda *_: 1 / 0)
+    options = ["--out", str(tmp_path / "out"), "--json", "--dicom"]
+    assert cli.main(["screen", str(jpeg(tmp_path / "a.jpg")), *options]) == 5
+    (row,) = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert row["outcome"] == "refer" and row["dicom"] == {}
+    assert "no DICOM objects of" in capsys.readouterr().err
+
+
+def test_options_that_contradict_each_other(tmp_path, capsys):
+    path = str(jpeg(tmp_path / "a.jpg"))
+    assert cli.main(["screen", path, "--dicom"]) == 2
+    assert cli.main(["screen", path, "--dicom", "--out", str(tmp_path / "o"), "--task", "faz"]) == 2
+    assert "say where with --out DIR" in (said := capsys.readouterr().err) and "--task faz" in said
+
+
+def test_objects_of_an_earlier_run_are_not_screened(tmp_path):
+    (tmp_path / "photos").mkdir()
+    jpeg(tmp_path / "photos" / "a.jpg")
+    out = tmp_path / "photos" / "out"
+    screen([tmp_path / "photos"], out, "--eye", "OD")
+    assert (out / "dicom" / "a.OP.dcm").exists()
+    rows = screen([tmp_path / "photos"], tmp_path / "elsewhere", "--eye", "OD")
+    assert [os.path.basename(r["image"]) for r in rows] == ["a.jpg"]
