@@ -78,6 +78,10 @@ class LightError(TenohiraError):
     """
 
 
+class BusyError(TenohiraError):
+    """The instrument is taking a photograph already. Do: wait for its result."""
+
+
 class SamplesError(TenohiraError):
     """The sample photographs could not be fetched or failed their hash check.
 
@@ -110,8 +114,12 @@ class ReferencesError(TenohiraError):
 class TrialError(TenohiraError):
     """There is nothing to report on: no store or export, no visits, or those of several studies. Do: what the
     message says."""
+
+
 class PacsUnreachableError(PacsError):
     """An archive does not answer, or lets nothing in: what else waits for it would fail as well."""
+
+
 class DeployError(TenohiraError):
     """An instrument could not be reached, or tenohira not be installed on it; what was there before goes on.
 

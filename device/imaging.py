@@ -5,6 +5,7 @@ The content says what a file is, not its name. Sizes are checked in the header, 
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from datetime import datetime
@@ -67,6 +68,19 @@ def read_image(path: str | os.PathLike[str]) -> Frame:
         ) from error
 
 
+def decode(data: bytes, name: str) -> UInt8Image:
+    """The pixels of a picture in memory (JPEG, PNG, TIFF or BMP), as ``read_image`` reads them from a file.
+
+    Raises UnreadableImageError where it is damaged.
+    """
+    try:
+        return _read_picture(io.BytesIO(data), name).pixels
+    except UnreadableImageError:
+        raise
+    except (OSError, SyntaxError) as error:  # what Pillow raises for damaged pictures
+        raise UnreadableImageError(f"{name} is damaged ({error}); photograph again") from error
+
+
 def _check_size(name: str, width: int, height: int) -> None:
     if min(width, height) < SMALLEST_SIDE:
         raise UnreadableImageError(
@@ -83,9 +97,9 @@ def _check_size(name: str, width: int, height: int) -> None:
         )
 
 
-def _read_picture(path: Path, name: str) -> Frame:
+def _read_picture(file: Path | io.BytesIO, name: str) -> Frame:
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(
             f"{name} has more than {MOST_PIXELS // 10**6} megapixels; export it at a lower resolution"
@@ -94,7 +108,7 @@ def _read_picture(path: Path, name: str) -> Frame:
         _check_size(name, *image.size)
         image.load()
         time = _upright(image)
-        return Frame(_rgb(image), time=time, source=str(path))
+        return Frame(_rgb(image), time=time, source=str(file) if isinstance(file, Path) else name)
 
 
 def _upright(image: Image.Image) -> datetime | None:

@@ -162,6 +162,11 @@ class Pipeline:
             models[task] = Model(Network(found.model, threads=threads), found.manifest)
         return cls(models, point)
 
+    def at(self, point: str | None) -> Pipeline:
+        """The same networks with another operating point (None: each bundle's first). Raises UsageError where a
+        model that decides has no such point."""
+        return Pipeline(self.models, point)
+
     @property
     def bundles(self) -> dict[str, str]:
         """Name and version of the bundle behind each task."""
@@ -331,6 +336,13 @@ class Pipeline:
     def _infer(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> npt.NDArray[np.float32]:
         """The same as logits."""
         return _dequantized(self._run(task, pixels, square, clock), self.models[task].network.output)
+
+
+def internal_error(error: Exception, laterality: str = "unknown") -> Examination:
+    """What is said of a photograph in which a fault of ours came up: ungradable, never a number."""
+    quality = Quality("reject", 0.0, "internal error", "Please report this image.")
+    reason = f"internal error ({type(error).__name__}): the image was not screened"
+    return Examination("glaucoma", Outcome.UNGRADABLE, (reason,), quality.tip, quality, "auto", laterality)
 
 
 def _rejected(exam: Examination, cause: str) -> Examination:

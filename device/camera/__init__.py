@@ -48,7 +48,10 @@ class Camera(Protocol):
     Every wait has a deadline in seconds; what is not there by then raises CameraError.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What captures say of their camera."""
+        ...
 
     def set(self, controls: Controls) -> None:
         """Take over controls, from the next picture on."""

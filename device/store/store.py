@@ -180,6 +180,13 @@ class Store:
             raise conflict("examination", known.uid)
         return known
 
+    def admit(self, visit_uid: str) -> None:
+        """Raises what ``add_capture`` would raise, before a photograph is taken for nothing: StoreFullError,
+        NoSuchVisitError, VisitClosedError."""
+        self._need_room()
+        with self.database.reading() as db:
+            self._open(db, visit_uid)
+
     def add_capture(self, capture: Capture, pictures: Sequence[bytes]) -> None:
         """Record a capture with its pictures (JPEG, PNG, DNG): those that it names, and others that belong to it.
 

@@ -25,6 +25,7 @@ PEER_SIZE = 320  # pixels, the published comparison's
 REFERENCE = f"unet {PEER_SIZE} int8"
 CONVOLUTIONS = ((32, 96), (64, 80), (128, 80), (256, 40))  # channels, side of the map; the roof is the best
 PHOTOGRAPH_SEED = 0  # of the simulated eye
+PREVIEW_WIDTH = 640  # pixels, as of the live picture
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def choose(
     for n in threads:
         if whole:
             found += _pipeline(photograph, n, folders)
+            found += _instrument(photograph, n, folders, work)
         for each, recipe, count in zip(loaded, recipes, macs):
             unique = names.count(each.manifest.name) == 1
             found += _bundle(each, unique, recipe, n, count, work, not quick or (each is both and n == threads[0]))
@@ -103,6 +105,21 @@ def _pipeline(photograph: Path, threads: int, folders: list[str]) -> list[Candid
         Candidate(
             "tenohira screen", "screen", "cold: from the start of the process to the printed verdict on a JPEG",
             threads, {"arguments": arguments}, every=2,
+        ),
+    ]  # fmt: skip
+
+
+def _instrument(photograph: Path, threads: int, folders: list[str], work: Path) -> list[Candidate]:
+    arguments = ["--threads", str(threads), *folders]
+    options = {"photograph": str(photograph), "arguments": arguments, "folder": str(work / f"record-{threads}")}
+    preview = {"photograph": str(photograph), "width": PREVIEW_WIDTH}
+    return [
+        Candidate(
+            "capture to verdict", "capture", "a burst of three photographs, kept, screened, drawn, on the disk",
+            threads, options,
+        ),
+        Candidate(
+            "live preview", "coaching", f"coaching and JPEG of a preview {PREVIEW_WIDTH} pixels wide", threads, preview
         ),
     ]  # fmt: skip
 

@@ -77,6 +77,50 @@ def pipeline(arguments: list[str]) -> Subject:
     return Subject(once, lambda: {"network_runs": runs_of_one, "network_share": spent["networks"] / spent["all"]})
 
 
+def capture(photograph: str, arguments: list[str], folder: str) -> Subject:
+    """``Instrument.capture``: from the shutter to the verdict, with everything on the disk, on a camera that hands
+    over the same photograph at once; each the first of an examination, in a record in ``folder``."""
+    from device.commands.screen import add_arguments
+    from device.imaging import read_image
+    from device.instrument import Instrument
+    from device.store import Store
+
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    args = parser.parse_args([photograph, *arguments])
+    store = Store(Path(folder))
+    camera: Any = _SameAgain(read_image(photograph))
+    instrument = Instrument(store, camera, bundles=args.bundles, keys=args.keys, threads=args.threads)
+    return Subject(lambda: instrument.capture(store.begin("BENCH").uid, "OD"))
+
+
+class _SameAgain:
+    """A camera that gives the same frame whenever it is asked."""
+
+    name = "benchmark"
+
+    def __init__(self, frame: Any) -> None:
+        self.still = self.preview = lambda *_: frame
+
+    def set(self, controls: Any) -> None: ...
+    def close(self, deadline: float = 5.0) -> None: ...
+
+
+def coaching(photograph: str, width: int) -> Subject:
+    """What the live picture costs beside the camera: ``coach`` and the JPEG for the page, on a preview frame."""
+    import cv2
+
+    from device.coaching import Coach
+    from device.imaging import read_image
+    from device.live import PREVIEW_QUALITY, encode_jpeg
+
+    pixels = read_image(photograph).pixels
+    height = round(pixels.shape[0] * width / pixels.shape[1])
+    frame = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+    coach = Coach()
+    return Subject(lambda: (coach.see(frame), encode_jpeg(frame, PREVIEW_QUALITY)))
+
+
 class _Counted:
     """A network that counts its runs."""
 
@@ -159,7 +203,7 @@ def screen(arguments: list[str]) -> Subject:
 
 KINDS: dict[str, Callable[..., Subject]] = {
     "int8": int8, "roof": roof, "pipeline": pipeline, "torch": torch, "onnxruntime": onnxruntime,
-    "screen": screen,
+    "screen": screen, "capture": capture, "coaching": coaching,
 }  # fmt: skip
 
 

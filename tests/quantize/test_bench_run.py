@@ -12,6 +12,7 @@ import pytest
 from device import bundle
 from device.cli import main
 from device.pipeline import GLAUCOMA
+from device.store import Store
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize.bench import candidates, machine, models
@@ -68,6 +69,16 @@ def test_the_pipeline_and_the_command_reach_a_verdict(tmp_path):
     assert set(told["network_runs"]) == set(GLAUCOMA) and all(told["network_runs"].values())
     assert 0 < told["network_share"] < 1
     assert len(samples["tenohira screen x1"].turns[0]) == 1
+
+
+def test_a_capture_is_recorded_and_a_preview_coached(tmp_path):
+    photograph = candidates.simulated_photograph(tmp_path)
+    chosen = candidates._instrument(photograph, 1, ["--bundles", str(bundle.SHIPPED)], tmp_path)
+    samples, _ = measure(chosen, rounds=1, seed=0)
+    assert samples["capture to verdict x1"].turns[0] and samples["live preview x1"].turns[0]
+    with Store(tmp_path / "record-1") as store:
+        captures = [capture for visit in store.visits() for capture in visit.captures]
+    assert len(captures) > 1 and all(c.result.glaucoma_probability is not None for c in captures)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,292 @@
+"""The instrument: camera, pipeline and record together, without pages. One object a service.
+
+From the shutter to the verdict: a burst of stills is taken and kept as JPEG; each is decoded again and screened,
+so that what is kept is what was screened; the best is drawn and stored, and only then is anything said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import cv2
+import msgspec
+import numpy as np
+
+from device import __version__, health, overlay, selftest
+from device.camera import Camera
+from device.coaching import Coach
+from device.codes import read_code
+from device.errors import BusyError
+from device.field import find_field
+from device.frame import Frame
+from device.geometry import UInt8Image
+from device.imaging import decode
+from device.laterality import seen
+from device.live import Live, LivePreview, encode_jpeg
+from device.pipeline import GLAUCOMA, Examination, Pipeline, Stopwatch, internal_error
+from device.record import Capture, Eye, NotImaged, Settings, Shot, Visit, now
+from device.results import row_of
+from device.selftest import Check
+from device.store import Room, Store
+from device.verdict import Outcome
+
+STILL_PATIENCE = 10.0  # seconds for one photograph
+KEPT_QUALITY = 95  # of the JPEG that is kept, and screened
+OVERLAY_QUALITY = 88
+GRADES = {"reject": 0, "usable": 1, "good": 2}
+MOST_REJECTED = 3  # captures in a row, after which the operator is offered to give up on an eye
+SLOWEST_CAPTURE = 120.0  # seconds after which a capture under way counts as hanging (for the watchdog)
+SLOWEST_PREVIEW = 30.0  # the same of the preview: a camera may take its time to start
+
+log = logging.getLogger(__name__)
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """How the instrument is. ``problems`` are sentences for the operator, each with a way out."""
+
+    device: str
+    software: str
+    camera: str  # its name
+    camera_error: str  # empty while it works, and while nobody has looked through it yet
+    bundles: dict[str, str]
+    room: Room
+    health: health.Health
+    problems: tuple[str, ...]
+
+
+class Photograph(NamedTuple):
+    """One still of a burst, as it is kept, and what was said of it."""
+
+    jpeg: bytes
+    frame: Frame  # decoded from it
+    exam: Examination
+    timings_ms: dict[str, float]
+
+    @property
+    def shot(self) -> Shot:
+        """The same in numbers."""
+        e = self.exam
+        return Shot(
+            outcome=e.outcome,
+            grade=e.quality.grade,
+            score=e.quality.score,
+            vcdr=e.vcdr,
+            glaucoma_probability=e.glaucoma_probability,
+            reasons=e.reasons,
+        )
+
+
+class Instrument:
+    """Camera, pipeline and record. It closes the camera, not the store.
+
+    ``bundles`` and ``keys`` are folders (default: the shipped ones). Safe to call from several threads; one
+    capture runs at a time. Raises BundleError and RuntimeUnavailableError where the networks cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        camera: Camera,
+        *,
+        bundles: Path | None = None,
+        keys: Path | None = None,
+        threads: int = 1,
+    ) -> None:
+        self.store = store
+        self._bundles, self._keys = bundles, keys
+        self._pipeline = Pipeline.load(bundles, keys, GLAUCOMA, threads)
+        self._capturing = threading.Lock()
+        self._since: float | None = None  # when the capture under way began
+        self._preview = LivePreview(camera, Coach().see)
+
+    def live(self, after: int = 0, wait: float = 1.0) -> Live:
+        """The newest preview; waits up to ``wait`` seconds for one whose sequence is above ``after``."""
+        return self._preview.latest(after, wait)
+
+    def press_shutter(self) -> None:
+        """The instrument's own button was pressed: the page that is open answers it, for it knows the eye."""
+        self._preview.press()
+
+    def capture(self, visit: str, eye: Eye, uid: str = "") -> Capture:
+        """Photograph an eye, screen it, and keep it: on the disk when this returns. With a ``uid`` that is in the
+        record already, its capture is returned and nobody photographed: an answer that got lost may be asked for
+        again.
+
+        Raises BusyError while another capture runs, CameraError, StoreFullError, NoSuchVisitError, and
+        VisitClosedError where the visit was finished. Then nothing was kept.
+        """
+        if not self._capturing.acquire(blocking=False):
+            raise BusyError("a photograph is being taken already; wait until its result is shown")
+        self._since = time.monotonic()
+        try:
+            if known := next((c for c in self.store.visit(visit).captures if c.uid == uid), None):
+                return known
+            self.store.admit(visit)  # before the patient is asked to hold still for nothing
+            settings = self.store.settings
+            pipeline = self._pipeline.at(settings.operating_point or None)
+            stills, took = self._stills(max(1, settings.burst))
+            shots: list[Shot] = []
+            for frame, jpeg in stills:
+                photograph = _screened(pipeline, frame, jpeg, eye)
+                shots.append(photograph.shot)
+                if best(shots) == len(shots) - 1:
+                    kept = photograph  # and not the others: decoded photographs are large
+            capture, pictures = _record(uid or str(uuid.uuid4()), visit, eye, kept, shots, pipeline.bundles, took)
+            self.store.add_capture(capture, pictures)
+            return capture
+        finally:
+            self._since = None
+            self._capturing.release()
+
+    def not_imaged(self, visit: str, eye: Eye, reason: str) -> Visit:
+        """Keep that an eye could not be photographed, and why; returns the visit."""
+        self.store.add_not_imaged(NotImaged(visit=visit, laterality=eye, reason=reason, time=now()))
+        return self.store.visit(visit)
+
+    def rejected_in_a_row(self, visit: str, eye: Eye) -> int:
+        """How many of the last captures of an eye, one after the other, were ungradable."""
+        count = 0
+        for capture in reversed(self.store.visit(visit).of(eye)):
+            if capture.result.outcome is not Outcome.UNGRADABLE:
+                break
+            count += 1
+        return count
+
+    def scan(self) -> str | None:
+        """The text of a QR code or barcode in the live picture, None where there is none."""
+        pixels = self.live(wait=0.0).pixels
+        return None if pixels is None else read_code(pixels)
+
+    def status(self) -> Status:
+        """How camera, storage, clock and board are, now."""
+        settings, live, room, board = (
+            self.store.settings,
+            self._preview.newest,
+            self.store.room(),
+            health.read(),
+        )
+        problems = [*([live.error] if live.error else []), *health.problems(board)]
+        if not room.enough:
+            problems.append(
+                f"only {room.free_mb} MB are free on the disk of the record, so no photograph can be kept: export "
+                "examinations and let old ones be removed, or put in a larger card"
+            )
+        return Status(
+            device=settings.device,
+            software=__version__,
+            camera=live.camera,
+            camera_error=live.error,
+            bundles=self._pipeline.bundles,
+            room=room,
+            health=board,
+            problems=tuple(problems),
+        )
+
+    def selftest(self) -> list[Check]:
+        """Every check of ``tenohira selftest``, with the camera that is open. Takes a few seconds."""
+        with self._preview.exclusive() as camera:
+            free = self.store.settings.keep_free_mb
+            return selftest.run(self._bundles, self._keys, self.store.folder, camera, keep_free_mb=free)
+
+    def alive(self) -> bool:
+        """Whether neither the preview nor a capture hangs: what the watchdog asks."""
+        since = self._since
+        return self._preview.beats(SLOWEST_PREVIEW) and (
+            since is None or time.monotonic() - since < SLOWEST_CAPTURE
+        )
+
+    def check(self, settings: Settings) -> None:
+        """Raises UsageError where the networks have no such operating point as these settings name."""
+        self._pipeline.at(settings.operating_point or None)
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        self._preview.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _stills(self, count: int) -> tuple[list[tuple[Frame, bytes]], float]:
+        """A burst under the flash, and the milliseconds that it took. Kept as JPEG: several stills as arrays would
+        not fit into a small board's memory."""
+        start = time.perf_counter()
+        stills = []
+        with self._preview.exclusive() as camera:
+            for _ in range(count):
+                frame = camera.still(STILL_PATIENCE)
+                jpeg = encode_jpeg(frame.pixels, KEPT_QUALITY)
+                stills.append((replace(frame, pixels=frame.pixels[:0]), jpeg))
+        return stills, (time.perf_counter() - start) * 1e3
+
+
+def digest(picture: bytes) -> str:
+    """The name of a picture in the record."""
+    return hashlib.sha256(picture).hexdigest()
+
+
+def encode_png(mask: UInt8Image) -> bytes:
+    """A mask as PNG; the weakest compression takes the least time, and a mask is small anyway."""
+    return bytes(cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes())
+
+
+def best(shots: Sequence[Shot]) -> int:
+    """The photograph of a burst that is kept: graded before ungradable, then by quality; the first of equals."""
+    return max(
+        range(len(shots)),
+        key=lambda i: (shots[i].outcome is not Outcome.UNGRADABLE, GRADES[shots[i].grade], shots[i].score),
+    )
+
+
+def _screened(pipeline: Pipeline, frame: Frame, jpeg: bytes, eye: Eye) -> Photograph:
+    """Screen what is kept. A fault of ours makes the photograph ungradable and costs nothing else."""
+    clock, total = Stopwatch(), Stopwatch()
+    with total.stage("total"):
+        with clock.stage("decode"):
+            frame = replace(frame, pixels=decode(jpeg, "the photograph"), laterality=eye)
+        try:
+            exam = pipeline.screen(frame, clock=clock)
+        except Exception as error:
+            log.exception("a photograph was not screened")
+            exam = internal_error(error, eye)
+    return Photograph(jpeg, frame, exam, {**clock.ms, **total.ms})
+
+
+def _record(
+    uid: str, visit: str, eye: Eye, kept: Photograph, shots: Sequence[Shot], bundles: dict[str, str], took: float
+) -> tuple[Capture, list[bytes]]:
+    """The record of a capture and its pictures, as bytes: photograph, overlay, masks."""
+    frame, exam = kept.frame, kept.exam
+    start = time.perf_counter()
+    drawn = encode_jpeg(np.asarray(overlay.draw(frame.pixels, exam)), OVERLAY_QUALITY)
+    masks = {name: encode_png(region.in_image(frame.pixels.shape[:2])) for name, region in exam.masks.items()}
+    timings = {"photograph": took, **kept.timings_ms, "draw": (time.perf_counter() - start) * 1e3}
+    image = digest(kept.jpeg)
+    capture = Capture(
+        uid=uid,
+        visit=visit,
+        laterality=eye,
+        taken=now(),
+        image=image,
+        overlay=digest(drawn),
+        masks={name: digest(png) for name, png in masks.items()},
+        result=row_of(Path(f"{image}.jpg"), exam, masks={}, overlay=None, timings_ms=timings, bundles=bundles),
+        shots=tuple(shots),
+        kept=best(shots),
+        seen_laterality=seen(frame.pixels, find_field(frame.pixels), exam.disc),
+        camera=frame.camera,
+        exposure_us=frame.exposure_us,
+        gain=frame.gain,
+        focus=frame.focus,
+    )
+    return capture, [kept.jpeg, drawn, *masks.values()]
