@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from device import verdict
 from device.record import Capture, Eye, NotImaged, Shot, Visit
 from device.verdict import Outcome
 
@@ -111,17 +112,14 @@ def _outcome(
     if chance is None or point is None:
         outcome = Outcome.REFER if 2 * len(refer) >= len(graded) else Outcome.NO_REFERRAL
         return outcome, (f"{len(refer)} of {len(graded)} photographs were graded for referral",)
-    limit = f"the referral threshold {point['threshold']:.2f} ({point['name']})"
-    if chance.value >= point["threshold"]:
-        reason = f"median glaucoma probability {chance.value:.2f} reaches {limit}"
-        outcome = Outcome.REFER
-    else:
-        reason = f"median glaucoma probability {chance.value:.2f} is below {limit}"
-        outcome = Outcome.NO_REFERRAL
+    threshold = point["threshold"]
+    outcome = Outcome.REFER if chance.value >= threshold else Outcome.NO_REFERRAL
+    reasons = [verdict.comparison("median", chance.value, threshold, point["name"])]
     agree = sum(s.outcome is outcome for _, s in graded)
-    reasons = [reason]
     if agree < len(graded):
         reasons.append(f"only {agree} of {len(graded)} photographs say so by themselves: photograph again")
+    elif abs(chance.value - threshold) < verdict.NEAR["glaucoma_probability"]:
+        reasons.append(verdict.CLOSE)
     return outcome, tuple(reasons)
 
 

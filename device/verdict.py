@@ -51,18 +51,31 @@ def decide(measured: dict[str, float], points: dict[str, OperatingPoint]) -> Ver
 
     A verdict that a slightly different photograph could turn says so, as its last reason.
     """
-    over, under = [], []
+    over: list[str] = []
+    under: list[str] = []
     for quantity, point in points.items():
-        value, limit = measured[quantity], f"the referral threshold {point.threshold:.2f} ({point.name})"
-        if value >= point.threshold:
-            over.append(f"{NAMES[quantity]} {value:.2f} reaches {limit}")
-        else:
-            under.append(f"{NAMES[quantity]} {value:.2f} is below {limit}")
+        (over if measured[quantity] >= point.threshold else under).append(
+            comparison(quantity, measured[quantity], point.threshold, point.name)
+        )
     above = [(measured[quantity] - point.threshold) / NEAR[quantity] for quantity, point in points.items()]
     close = (CLOSE,) if above and -1 < max(above) < 1 else ()
     return Verdict(Outcome.REFER if over else Outcome.NO_REFERRAL, (*(over or under), *close))
 
 
-NAMES = {"glaucoma_probability": "glaucoma probability", "vcdr": "vertical cup-to-disc ratio"}
+def comparison(quantity: str, value: float, threshold: float, point: str) -> str:
+    """The sentence that holds a quantity (a key of NAMES) against its operating point: with two decimals, or as
+    many as tell them apart (0.469 is below 0.470, not 0.47 below 0.47)."""
+    digits = next((d for d in range(2, 6) if f"{value:.{d}f}" != f"{threshold:.{d}f}"), 2)
+    limit = f"the referral threshold {threshold:.{digits}f} ({point})"
+    if value >= threshold:
+        return f"{NAMES[quantity]} {value:.{digits}f} reaches {limit}"
+    return f"{NAMES[quantity]} {value:.{digits}f} is below {limit}"
+
+
+NAMES = {
+    "glaucoma_probability": "glaucoma probability",
+    "median": "median glaucoma probability",  # of several photographs
+    "vcdr": "vertical cup-to-disc ratio",
+}
 NEAR = {"glaucoma_probability": 0.1, "vcdr": 0.05}  # the mean error of the ratio; what a repeat easily changes
 CLOSE = "this is close to the threshold: repeat the photograph and see whether the answer stays"

@@ -119,7 +119,8 @@ def _instrument(photograph: Path, threads: int, folders: list[str], work: Path) 
             threads, options,
         ),
         Candidate(
-            "live preview", "coaching", f"coaching and JPEG of a preview {PREVIEW_WIDTH} pixels wide", threads, preview
+            "live preview", "coaching", f"coaching and JPEG of a preview {PREVIEW_WIDTH} pixels wide",
+            threads, preview,
         ),
     ]  # fmt: skip
 

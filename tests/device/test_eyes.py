@@ -2,6 +2,7 @@
 
 import pytest
 
+from device import verdict
 from device.eyes import eye_result, hidden
 from device.record import Capture, NotImaged, Reading, Shot, Visit
 from device.results import Row
@@ -55,6 +56,14 @@ def test_one_outlier_does_not_decide():
     assert (result.glaucoma_probability.low, result.glaucoma_probability.high) == (0.2, 0.9)
     assert result.glaucoma_probability.value == 0.3 and result.glaucoma_probability.n == 3
     assert result.reasons[-1] == "only 2 of 3 photographs say so by themselves: photograph again"
+
+
+def test_what_is_close_to_the_threshold_says_so():
+    assert eye_result(visit(capture(0.45, 0.45)), "OD").reasons[-1] == verdict.CLOSE
+    assert eye_result(visit(capture(0.31, 0.32)), "OD").reasons[-1] == verdict.CLOSE
+    assert eye_result(visit(capture(0.6, 0.7)), "OD").reasons == (
+        "median glaucoma probability 0.65 reaches the referral threshold 0.40 (balanced)",
+    )
 
 
 def test_repeats_add_to_what_is_known_and_the_nearest_capture_is_the_evidence():

@@ -19,7 +19,6 @@ from device.record import Shot
 from device.store import Store
 from device.verdict import Outcome
 
-
 DARK = Optics(exposure=0.05)  # nobody would read it
 
 

@@ -143,7 +143,7 @@ def test_japanese_sentences_end_as_japanese_sentences_do():
     """Advice of ours ends in a full stop; it must in Japanese, too, with theirs."""
     for table in TABLES.values():
         for english, other in table.items():
-            if english.endswith("."):
+            if english.endswith(".") and not english.endswith("..."):
                 assert other.endswith("。"), english
             assert not other.endswith((".", " ")), english
 

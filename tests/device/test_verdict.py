@@ -60,3 +60,17 @@ def test_a_bundle_without_points_for_a_quantity_has_none():
     assert verdict.operating_point(of, "glaucoma_probability") is None
     assert verdict.operating_point(of, "vcdr").threshold == 0.7
     assert verdict.operating_point(of, "vcdr", "specific").threshold == 0.8
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0.4, "vertical cup-to-disc ratio 0.40 is below the referral threshold 0.47 (balanced)"),
+        (0.469, "vertical cup-to-disc ratio 0.469 is below the referral threshold 0.470 (balanced)"),
+        (0.46996, "vertical cup-to-disc ratio 0.46996 is below the referral threshold 0.47000 (balanced)"),
+        (0.47, "vertical cup-to-disc ratio 0.47 reaches the referral threshold 0.47 (balanced)"),
+        (0.4704, "vertical cup-to-disc ratio 0.4704 reaches the referral threshold 0.4700 (balanced)"),
+    ],
+)
+def test_numbers_that_are_held_against_each_other_can_be_told_apart(value, said):
+    assert verdict.comparison("vcdr", value, 0.47, "balanced") == said

@@ -12,9 +12,9 @@ import pytest
 from device import bundle
 from device.cli import main
 from device.pipeline import GLAUCOMA
-from device.store import Store
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
+from device.store import Store
 from quantize.bench import candidates, machine, models
 from quantize.bench import report as reports
 from quantize.bench.candidates import Candidate
