@@ -18,7 +18,7 @@ from pydicom.errors import InvalidDicomError
 
 from device.dicom import common, op, seg, sr
 from device.errors import DicomError
-from device.eyes import eye_result
+from device.eyes import eye_result, hidden
 from device.frame import Frame
 from device.geometry import UInt8Image
 from device.imaging import read_image
@@ -31,7 +31,8 @@ StorePicture = Callable[[str], Path]
 
 
 def objects(visit: Visit, store_picture: StorePicture, settings: Settings) -> list[Dataset]:
-    """Every object of a visit, photographs first, so that what refers to them comes after them.
+    """Every object of a visit, photographs first, so that what refers to them comes after them. Photographs that
+    were withdrawn (the other eye, the other person) do not leave the instrument.
 
     The same visit gives the same objects, to the byte: nothing is taken from the clock or from ``settings``, which
     may have changed since. Raises DicomError where a picture of the visit is missing or damaged.
@@ -43,7 +44,10 @@ def each(visit: Visit, store_picture: StorePicture) -> Iterator[Dataset]:
     """``objects``, one after the other: with one photograph in memory, not all of them."""
     shared = common.of_visit(visit)
     headers: dict[str, Dataset] = {}
+    counted = {c.uid for eye in EYES for c in visit.of(eye)}
     for number, capture in enumerate(visit.captures, start=1):
+        if capture.uid not in counted:
+            continue
         photograph = op.photograph(capture, visit, _picture(capture, store_picture), shared, number)
         headers[capture.uid] = common.header(photograph)
         yield photograph
@@ -125,8 +129,9 @@ def _can_be_referred_to(source: Dataset) -> bool:
 
 
 def withheld(visit: Visit, eye: Eye) -> bool:
-    """Whether the instrument's answer must not leave it: a masked visit whose reader has not answered yet."""
-    return visit.masked and bool(visit.of(eye)) and not any(r.laterality == eye for r in visit.readings)
+    """Whether the instrument's answer must not leave it yet: it is hidden from a reader. (That an eye could not be
+    imaged at all is no answer of the instrument's.)"""
+    return hidden(visit, eye) and bool(visit.of(eye))
 
 
 def _answer(
@@ -142,8 +147,9 @@ def _answer(
     if result.outcome is None:
         return
     outlines = {}
+    counted = {c.uid for c in visit.of(eye)}
     for place, capture in enumerate(visit.captures, start=1):
-        graded = capture.laterality == eye and capture.result.outcome is not Outcome.UNGRADABLE
+        graded = capture.uid in counted and capture.result.outcome is not Outcome.UNGRADABLE
         if graded and (masks := masks_of(capture)):
             made = seg.segmentation(capture, visit, headers[capture.uid], masks, place)
             outlines[capture.uid] = common.header(made)

@@ -28,7 +28,7 @@ from device.cli import NOTICE
 from device.dicom import common, op, write
 from device.errors import DicomError
 from device.imaging import read_image
-from device.record import Settings
+from device.record import Settings, Withdrawal
 
 KINDS = {OphthalmicPhotography8BitImageStorage: "OP", SegmentationStorage: "SEG", ComprehensiveSRStorage: "SR"}
 
@@ -274,6 +274,17 @@ def test_the_answer_of_a_masked_visit_does_not_leave_before_the_readers(clinic):
     assert kinds(read) == {"OP": 2, "SEG": 1, "SR": 1}
     assert values(read[-1], "CODE", "Laterality")[0] == "7771000"
     assert kinds(made(clinic.visit(masked=True, read=("OS", "OD")), clinic)) == {"OP": 2, "SEG": 2, "SR": 2}
+
+
+def test_a_photograph_that_was_withdrawn_does_not_leave(clinic):
+    visit = clinic.visit(("OD", "OD", "OS"))
+    gone = visit.captures[0]
+    withdrawal = Withdrawal(visit=visit.uid, capture=gone.uid, reason="the other eye", time=visit.started)
+    rest = made(msgspec.structs.replace(visit, withdrawn=(withdrawal,)), clinic)
+    assert kinds(rest) == {"OP": 2, "SEG": 2, "SR": 2}
+    assert not any(common.uid(gone.uid).encode() in write.encode(d) for d in rest)
+    whole = {d.SOPInstanceUID: d for d in made(visit, clinic)}
+    assert all(whole[d.SOPInstanceUID].InstanceNumber == d.InstanceNumber for d in rest)  # numbers stay
 
 
 def test_without_an_eye_the_photograph_is_one_that_may_leave_it_open(clinic, tmp_path, verify):

@@ -22,7 +22,7 @@ from device.dicom import dicomweb, dimse, write
 from device.dicom.archive import Receipt
 from device.errors import DicomError
 from device.outbox import Outbox, Sender, later
-from device.record import Pacs, Parcel, Settings, Visit
+from device.record import Pacs, Parcel, Settings, Visit, now
 
 START = "2026-11-24T09:00:00.000+00:00"
 BOTH = pytest.mark.parametrize("kind", ["dimse", "dicomweb"])
@@ -107,6 +107,7 @@ def test_only_what_is_missing_is_sent_again(clinic, orthanc, kind, monkeypatch):
     assert_holds_exactly(orthanc, clinic, [visit])
 
 
+@pytest.mark.slow
 @BOTH
 def test_an_orthanc_that_is_killed_in_the_middle_holds_exactly_what_was_sent(clinic, orthanc, kind):
     """Killed after a random number of bytes, a moment later or at once, then started again on its storage."""
@@ -370,3 +371,27 @@ def _sentence(node) -> str:
 
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     return "".join(p.value if isinstance(p, ast.Constant) else "7" for p in parts)
+
+
+@BOTH
+def test_the_instruments_own_store_hands_over_what_was_finished(clinic, orthanc, tmp_path, kind):
+    from device.store import Store
+
+    with Store(tmp_path / "record") as store:
+        store.change_settings(Settings(pacs=orthanc.pacs(kind), site="KAN", keep_free_mb=1), "test")
+        visit = store.begin(store.next_participant(), operator="N07")
+        for eye in ("OD", "OS"):
+            capture = clinic.capture(visit.uid, eye)
+            names = {capture.image, *capture.masks.values()}
+            store.add_capture(capture, [clinic.pictures(name).read_bytes() for name in names])
+        visit = store.finish(visit.uid)
+        orthanc.kill_after(20_000)
+        Outbox(store).run_once(now())
+        parcel = store.parcel(visit.uid)
+        assert parcel.sent is None and parcel.attempts == 1 and parcel.error
+        orthanc.start()
+        Outbox(store).run_once(parcel.next_try)
+        assert store.parcel(visit.uid).sent and store.due(hours(10**5)) == []
+        assert Counter(d.Modality for d in orthanc.objects()) == {"OP": 2, "SEG": 2, "SR": 2}
+        expected = {d.SOPInstanceUID for d in write.objects(visit, store.picture, store.settings)}
+        assert {d.SOPInstanceUID for d in orthanc.objects()} == expected
