@@ -330,7 +330,7 @@ class _Link:
 
     def selftest(self, facts: Facts) -> int:
         """The self-test as the service's user, shown here; its exit code."""
-        command = "/opt/tenohira/current/bin/tenohira selftest --store /var/lib/tenohira"
+        command = "/opt/tenohira/current/bin/tenohira selftest --store /var/lib/tenohira/record"
         return self._shown(_as_root(facts, f"{AS_TENOHIRA} {command}"))
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:

@@ -112,10 +112,10 @@ def _made(name: str, check: Callable[[], Check]) -> Check:
 
 def _camera(camera: str | Camera | None) -> Check:
     if camera is None:
-        return Check("camera", None, "no camera is configured")
+        return Check("camera", None, "no camera was named for this check")
     if not isinstance(camera, str):
         return _seen(camera)
-    from device.camera.supervised import SupervisedCamera  # type: ignore[import-not-found,import-untyped]
+    from device.camera.supervised import SupervisedCamera
 
     with SupervisedCamera(camera) as opened:
         return _seen(opened)
@@ -174,7 +174,7 @@ def _network(path: Path, keys: Path | None) -> Check:
 def _storage(store: Path | None, keep_free_mb: int) -> Check:
     """Writes, syncs, reads and removes a file where the records are; looks at the free space first."""
     if store is None:
-        return Check("storage", None, "no folder for records is configured")
+        return Check("storage", None, "no folder for records was named for this check")
     try:
         room = os.statvfs(store)
         free_mb = room.f_bavail * room.f_frsize // 2**20

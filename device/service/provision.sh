@@ -18,6 +18,7 @@ set -eu
 
 OPT=/opt/tenohira
 STATE=/var/lib/tenohira
+RECORD=$STATE/record
 ETC=/etc/tenohira
 LOG=/var/log/tenohira-provision.log
 ROOM_MB=900          # a version takes about 400 MB
@@ -198,7 +199,7 @@ users() {
   getent passwd tenohira >/dev/null ||
     useradd --system --user-group --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin tenohira
   usermod --append --groups video,gpio tenohira
-  install -d -o tenohira -g tenohira -m 0750 "$STATE"
+  install -d -o tenohira -g tenohira -m 0750 "$STATE" "$RECORD"
   install -d -m 0755 "$ETC" "$OPT"
   if [ $kiosk = yes ]; then
     getent passwd tenohira-kiosk >/dev/null ||
@@ -245,7 +246,7 @@ as_tenohira() {
 
 tested() {
   say "self-test of version $(basename "$release"):"
-  if (cd "$STATE" && as_tenohira "$release/bin/tenohira" selftest --software --store "$STATE") >"$release/selftest" 2>>"$LOG"; then
+  if (cd "$STATE" && as_tenohira "$release/bin/tenohira" selftest --software --store "$RECORD") >"$release/selftest" 2>>"$LOG"; then
     show "$release/selftest"
     sync # the whole version is on the card before anything points to it
     touch "$release/complete"
@@ -263,10 +264,10 @@ show() {
 }
 
 settings() {
-  [ -f "$ETC/tenohira.env" ] || install -m 0644 "$release/service/tenohira.env" "$ETC/tenohira.env"
+  [ -f "$ETC/tenohira.env" ] || install -m 0600 "$release/service/tenohira.env" "$ETC/tenohira.env"
+  chmod 0600 "$ETC/tenohira.env" # it may hold the access code
   if [ -n "$camera" ]; then
-    sed "s|^TENOHIRA_CAMERA=.*|TENOHIRA_CAMERA=$camera|" "$ETC/tenohira.env" >"$ETC/tenohira.env.new"
-    mv "$ETC/tenohira.env.new" "$ETC/tenohira.env"
+    sed -i "s|^TENOHIRA_CAMERA=.*|TENOHIRA_CAMERA=$camera|" "$ETC/tenohira.env"
   fi
 }
 
@@ -325,14 +326,14 @@ switch() {
   if ! start; then
     say "the new version does not start:"
     journalctl -u tenohira.service -n 15 --no-pager -o cat 2>/dev/null | sed 's/^/  /' || true
-    [ -n "$before" ] || fail "there is no version to go back to; see: journalctl -u tenohira"
+    rm -f "$after/complete"
+    [ -n "$before" ] || fail "see: journalctl -u tenohira; an older version, if there is one, comes back with --rollback"
     units "$before"
     link "$before" current
     start || fail "the version before does not start either; see: journalctl -u tenohira"
-    rm -f "$after/complete"
     fail "went back to $(basename "$before"), which runs"
   fi
-  [ -z "$before" ] || link "$before" previous
+  if [ -f "$before/complete" ]; then link "$before" previous; fi
 }
 
 prune() {

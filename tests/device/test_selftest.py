@@ -219,6 +219,17 @@ def test_cameras_that_are_missing_or_see_nothing():
     assert black.ok is False and "lens cap" in black.tip
 
 
+def test_a_camera_by_its_name_is_opened_and_let_go(store):
+    found = checked(selftest.run(store=store, camera="simulated", board=WELL), "camera")
+    assert found.ok is True and "pixels" in found.said
+
+
+def test_a_camera_that_is_not_connected():
+    found = selftest.run(camera="picamera2", board=WELL)[0]
+    assert found.name == "camera" and found.ok is False
+    assert Translator("ja").knows(found.said), found.said
+
+
 def test_a_fault_of_ours_fails_its_check_alone(monkeypatch, store):
     monkeypatch.setattr(selftest, "_probe", lambda store: 1 / 0)
     checks = selftest.software(store=store)
