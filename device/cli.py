@@ -27,6 +27,8 @@ VERBS: dict[str, Verb] = {
     "samples": Verb("device.commands.samples", None, "fetch a few real photographs for a first run"),
     "selftest": Verb("device.commands.selftest", None, "check camera, models, storage, clock, power, temperature"),
     "deploy": Verb("device.commands.deploy", None, "install or update an instrument over SSH, or offline"),
+    "record": Verb("device.commands.record", None, "list, export, import, back up examinations"),
+    "audit": Verb("device.commands.audit", None, "check the record against its log; show the log"),
     "bundle": Verb("device.commands.bundle", None, "verify, show, sign bundles; make keys"),
     "trial": Verb("device.commands.trial", None, "field trials: reference standard, report of the accuracy"),
     "data": Verb("train.commands.data", "train", "list data sets, check a data root, write splits"),

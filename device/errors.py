@@ -59,6 +59,10 @@ class StoreFullError(StoreError):
     """The disk is full, or nearly so; nothing was recorded by this step. Do: free space, then repeat the step."""
 
 
+class StoreBusyError(StoreError):
+    """Another program does not let go of the record. Do: wait until it is done, then try again."""
+
+
 class NoSuchVisitError(StoreError):
     """There is no such examination in the record. Do: choose one from the history."""
 

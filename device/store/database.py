@@ -10,13 +10,16 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from device.errors import StoreError
 from device.store import files
 
 FILE = "record.db"
+
+PARTS = ("captures", "not_imaged", "readings", "withdrawals")  # tables of what belongs to a visit
+OWN = "CASE json_valid(json) WHEN 0 THEN '' ELSE iif(json_extract(json, '$.visit') = visit, json, '') END"
 
 # Each record is kept as its JSON, to the byte: the log holds the hash of that text. What is searched for is
 # derived from it by SQLite itself, so that the two cannot differ.
@@ -59,9 +62,9 @@ FIRST = (
         visit TEXT NOT NULL REFERENCES visits (uid) ON DELETE CASCADE,
         json TEXT NOT NULL CHECK (json_extract(json, '$.visit') = visit)
     )"""
-        for table in ("captures", "not_imaged", "readings", "withdrawals")
+        for table in PARTS
     ),
-    *(f"CREATE INDEX {table}_visit ON {table} (visit)" for table in ("captures", "not_imaged", "readings", "withdrawals")),
+    *(f"CREATE INDEX {table}_visit ON {table} (visit)" for table in PARTS),
     """CREATE TABLE pictures (
         capture TEXT NOT NULL REFERENCES captures (uid) ON DELETE CASCADE,
         name TEXT NOT NULL,
@@ -78,18 +81,21 @@ FIRST = (
     )""",
     "CREATE TABLE documents (name TEXT PRIMARY KEY, json TEXT NOT NULL)",  # store, settings, references
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
-    # Everything that the log vouches for: a name, and the text whose hash the log holds.
-    """CREATE VIEW records (name, text) AS
+    # Everything that the log vouches for: a name, and the text whose hash the log holds. A row that was moved to
+    # another visit has the text '' here. (A connection that may only read does not look at CHECK.)
+    f"""CREATE VIEW records (name, text) AS
         SELECT 'visit/' || uid, json FROM visits
-        UNION ALL SELECT 'capture/' || uid, json FROM captures
+        UNION ALL SELECT 'capture/' || uid, {OWN} FROM captures
         UNION ALL SELECT 'picture/' || capture || '/' || name, name FROM pictures
-        UNION ALL SELECT 'not_imaged/' || uid, json FROM not_imaged
-        UNION ALL SELECT 'reading/' || uid, json FROM readings
-        UNION ALL SELECT 'withdrawal/' || uid, json FROM withdrawals
+        UNION ALL SELECT 'not_imaged/' || uid, {OWN} FROM not_imaged
+        UNION ALL SELECT 'reading/' || uid, {OWN} FROM readings
+        UNION ALL SELECT 'withdrawal/' || uid, {OWN} FROM withdrawals
         UNION ALL SELECT 'parcel/' || visit, json_array(queued, sent) FROM parcels
         UNION ALL SELECT 'document/' || name, json FROM documents
         UNION ALL SELECT 'counter/' || name, CAST(value AS TEXT) FROM counters""",
 )
+
+TRIGGERS = tuple(s for s in FIRST if s.startswith("CREATE TRIGGER"))
 
 MIGRATIONS = (FIRST,)  # MIGRATIONS[n] leads from schema n to n + 1; what was released is never edited
 
@@ -159,6 +165,13 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
 
+    def copy_to(self, folder: Path) -> None:
+        """Copy one state of the file into another folder; nobody waits for it. Raises StoreError."""
+        with explained(self.folder), closing(sqlite3.connect(self.folder / FILE)) as source:
+            source.execute("SELECT 1 FROM audit LIMIT 1").fetchone()
+            with explained(folder), closing(sqlite3.connect(folder / FILE)) as copy:
+                source.backup(copy)
+
     def close(self) -> None:
         """Let go of the file. Closing twice is no error."""
         with self._lock, explained(self.folder):
@@ -181,7 +194,7 @@ def _switch_to_wal(db: sqlite3.Connection, folder: Path, patience: float) -> Non
                 )
             return
         except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+            if code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
                 raise
             time.sleep(0.01)
 
@@ -195,13 +208,14 @@ def explained(folder: Path) -> Iterator[None]:
         raise _in_words(error, folder) from error
 
 
-def _code(error: sqlite3.Error) -> int | None:
+def code_of(error: sqlite3.Error) -> int | None:
+    """SQLite's primary result code; None for errors of the Python module itself."""
     extended = getattr(error, "sqlite_errorcode", None)
     return None if extended is None else extended & 0xFF
 
 
 def _in_words(error: sqlite3.Error, folder: Path) -> StoreError:
-    code = _code(error)
+    code = code_of(error)
     if code == sqlite3.SQLITE_FULL:
         return files.full(folder)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from device.errors import StoreError, StoreFullError
+from device.errors import StoreBusyError, StoreError, StoreFullError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+UNFINISHED = ".tenohira-unfinished"  # in a folder that is being filled
 PATIENCE = 10.0  # seconds that one program waits for another
 
 
@@ -45,6 +47,42 @@ def make_folder(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir()
         sync_folder(folder.parent)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all names in a folder and in those below it are on the disk. OSError."""
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            sync_folder(path)
+
+
+@contextmanager
+def whole(out: Path) -> Iterator[Path]:
+    """A folder that is there whole or not at all: fill ``OUT.part``, which becomes ``OUT`` at the end.
+
+    What a run that was cut short left as ``OUT.part`` is removed first. Raises StoreError where ``OUT`` is there
+    already, or cannot be written.
+    """
+    part = out.with_name(out.name + ".part")
+    if os.path.lexists(out):
+        raise StoreError(f"{out} is there already and was left as it is; give a name that is free")
+    if os.path.lexists(part) and not (part / UNFINISHED).is_file():
+        raise StoreError(f"{part} is in the way and is not ours; move it away, or give another name")
+    with in_words(out.parent):
+        if part.exists():
+            shutil.rmtree(part)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=0o700)
+        try:
+            (part / UNFINISHED).touch()
+            yield part
+            sync_tree(part)
+            os.rename(part, out)
+            (out / UNFINISHED).unlink()
+            sync_folder(out)
+            sync_folder(out.parent)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager
@@ -88,7 +126,7 @@ def read_only(folder: Path) -> StoreError:
 def held(folder: Path, *, alone: bool = False, patience: float = PATIENCE) -> Iterator[None]:
     """Keep others from removing pictures meanwhile; with ``alone``, from adding and copying them as well.
 
-    The lock is the kernel's (flock) and goes with the process, however that ends. Raises StoreError where
+    The lock is the kernel's (flock) and goes with the process, however that ends. Raises StoreBusyError where
     others hold it for longer than ``patience`` seconds.
     """
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
@@ -117,9 +155,9 @@ def damaged(folder: Path, why: object) -> StoreError:
     )
 
 
-def busy(folder: Path) -> StoreError:
+def busy(folder: Path) -> StoreBusyError:
     """The sentence for a record that another program does not let go of."""
-    return StoreError(
+    return StoreBusyError(
         f"another program is at work on the record in {folder}, such as an export or a backup; "
         "wait until it is done, then try again"
     )

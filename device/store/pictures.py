@@ -69,6 +69,12 @@ class Pictures:
             f"the picture {sha256!r} is not in the record; choose one of an examination in the history"
         )
 
+    def read(self, name: str) -> bytes | None:
+        """A picture's bytes; None where it is missing or not what its name says. Raises StoreError."""
+        path = self.folder / name[:2] / name
+        with in_words(self.folder):
+            return path.read_bytes() if holds(path, name) else None
+
     def files(self) -> Iterator[Path]:
         """Every file in the folder that this class has written, unfinished ones included."""
         for folder in sorted(self.folder.iterdir()):

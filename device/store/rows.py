@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
+from device.errors import StoreError
 from device.record import Capture, NotImaged, Parcel, Reading, Visit, Withdrawal
 from device.store import files
-from device.store.audit import canonical
+from device.store.audit import canonical, digest
 
 T = TypeVar("T")
+Part = Capture | NotImaged | Reading | Withdrawal  # what belongs to a visit
 
 PARCEL = "SELECT visit, queued, attempts, next_try, error, sent FROM parcels"
 SINGULAR = {"captures": "capture", "not_imaged": "not_imaged", "readings": "reading", "withdrawals": "withdrawal"}
@@ -56,6 +59,40 @@ def visit(db: sqlite3.Connection, uid: str, folder: Path) -> Visit | None:
         not_imaged=of("not_imaged", NotImaged),
         readings=of("readings", Reading),
         withdrawn=of("withdrawals", Withdrawal),
+    )
+
+
+def parts_of(visit: Visit) -> Iterator[tuple[str, str, Part]]:
+    """What belongs to a visit: its table, its uid, and the record."""
+    yield from (("captures", part.uid, part) for part in visit.captures)
+    yield from (("not_imaged", uid_of(part), part) for part in visit.not_imaged)
+    yield from (("readings", part.uid, part) for part in visit.readings)
+    yield from (("withdrawals", part.capture, part) for part in visit.withdrawn)
+
+
+def uid_of(not_imaged: NotImaged) -> str:
+    """It brings no uid: its content is its own, so that the same words twice are said once."""
+    return digest(text_of(not_imaged))
+
+
+def named(capture: Capture) -> set[str]:
+    """SHA-256 of the pictures that a capture names."""
+    return {capture.image, capture.overlay, *capture.masks.values()} - {""}
+
+
+def recorded(db: sqlite3.Connection, table: str, uid: str, text: str) -> bool:
+    """Whether this very record is there. Raises StoreError where another one has its uid."""
+    known = db.execute(f"SELECT json FROM {table} WHERE uid = ?", (uid,)).fetchone()
+    if known is not None and known[0] != text:
+        raise conflict(SINGULAR[table], uid)
+    return known is not None
+
+
+def conflict(what: str, uid: str) -> StoreError:
+    """The sentence for two records that claim the same uid."""
+    return StoreError(
+        f"{what} {uid} is recorded already, with other content; the recorded one was left as it is: "
+        "record the new one under a uid of its own"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 import msgspec
 
 from device import __version__
-from device.errors import NoSuchVisitError, StoreError, StoreFullError, VisitClosedError
+from device.errors import NoSuchVisitError, StoreBusyError, StoreError, StoreFullError, VisitClosedError
 from device.record import Capture, NotImaged, Pacs, Parcel, Reading, Reference, Settings, Visit, Withdrawal, now
 from device.store import audit, files, rows
 from device.store.database import FILE, Database
@@ -58,7 +58,7 @@ class Store:
             with files.in_words(self.folder):
                 files.sync_folder(self.folder)
             self._id = self._identify()
-            with suppress(StoreError):  # others are at work: whoever opens it next tidies up
+            with suppress(StoreBusyError):  # others are at work: whoever opens it next tidies up
                 self.tidy(patience=0)
         except BaseException:
             self.database.close()
@@ -80,7 +80,8 @@ class Store:
 
     def tidy(self, *, patience: float = files.PATIENCE) -> int:
         """Remove pictures that no examination has: a crash between picture and record leaves them. Returns how
-        many. Raises StoreError where another program is adding pictures for longer than ``patience`` seconds."""
+        many. Raises StoreBusyError where another program is at work with pictures for longer than ``patience``
+        seconds."""
         with files.held(self.folder, alone=True, patience=patience):
             with self.database.reading() as db:
                 needed = {name for (name,) in db.execute("SELECT DISTINCT name FROM pictures")}
@@ -97,6 +98,14 @@ class Store:
     def _settings(self, db: sqlite3.Connection) -> Settings:
         text = rows.document(db, "settings")
         return Settings() if text is None else rows.decode(text, Settings, self.folder)
+
+    @property
+    def device(self) -> str:
+        """Name of this instrument and the serial number of its board; of the record, where the board has none."""
+        return self._device(self.settings)
+
+    def _device(self, settings: Settings) -> str:
+        return f"{settings.device} {serial() or self._id[:8]}".strip()
 
     def change_settings(self, settings: Settings, actor: str) -> None:
         """Keep new settings. The log tells what was changed, without the password."""
@@ -119,7 +128,7 @@ class Store:
                 code = f"{prefix}-{number:04d}"
                 if not db.execute("SELECT 1 FROM visits WHERE participant = ?", (code,)).fetchone():
                     break
-            audit.append(db, INSTRUMENT, "code", code, {}, {f"counter/{name}": str(number)})
+            audit.append(db, INSTRUMENT, "code", prefix, {"number": number}, {f"counter/{name}": str(number)})
         return code
 
     def room(self) -> Room:
@@ -166,7 +175,7 @@ class Store:
                 consent=consent,
                 masked=settings.masked,
                 started=now(),
-                device=f"{settings.device} {serial() or self._id[:8]}".strip(),
+                device=self._device(settings),
                 software=__version__,
             )
             text = text_of(visit)
@@ -177,7 +186,7 @@ class Store:
 
     def _same(self, known: Visit, participant: str) -> Visit:
         if known.participant != participant:
-            raise conflict("examination", known.uid)
+            raise rows.conflict("examination", known.uid)
         return known
 
     def admit(self, visit_uid: str) -> None:
@@ -194,19 +203,19 @@ class Store:
         where the examination is finished, StoreFullError.
         """
         with self.database.reading() as db:
-            if self._recorded(db, "captures", capture.uid, text_of(capture)):
+            if rows.recorded(db, "captures", capture.uid, text_of(capture)):
                 return
             self._open(db, capture.visit)
         self._need_room()
         with files.held(self.folder):
             self._check_names(capture, pictures)
-            names = sorted({*self.pictures.keep(pictures), *map(self._name, _named(capture))})
+            names = sorted({*self.pictures.keep(pictures), *map(self._name, rows.named(capture))})
             with self.database.writing() as db:
                 self._insert_capture(db, capture, names)
 
     def _insert_capture(self, db: sqlite3.Connection, capture: Capture, names: Sequence[str]) -> None:
         text = text_of(capture)
-        if self._recorded(db, "captures", capture.uid, text):  # by another process, meanwhile
+        if rows.recorded(db, "captures", capture.uid, text):  # by another process, meanwhile
             return
         visit = self._open(db, capture.visit)
         rows.insert(db, "captures", capture.uid, capture.visit, text)
@@ -222,7 +231,7 @@ class Store:
 
     def _check_names(self, capture: Capture, pictures: Sequence[bytes]) -> None:
         given = {name_of(p).partition(".")[0] for p in pictures}
-        for sha256 in _named(capture) - given:
+        for sha256 in rows.named(capture) - given:
             self.pictures.path(sha256)
 
     def _name(self, sha256: str) -> str:
@@ -232,9 +241,9 @@ class Store:
         """Record that no usable photograph of an eye could be taken, and why. Raises NoSuchVisitError,
         VisitClosedError."""
         text = text_of(not_imaged)
-        uid = audit.digest(text)  # it has no uid of its own: the same words twice are said once
+        uid = rows.uid_of(not_imaged)
         with self.database.writing() as db:
-            if self._recorded(db, "not_imaged", uid, text):
+            if rows.recorded(db, "not_imaged", uid, text):
                 return
             visit = self._open(db, not_imaged.visit)
             rows.insert(db, "not_imaged", uid, visit.uid, text)
@@ -244,7 +253,7 @@ class Store:
         """Record what a human reader says, also of a finished examination. Raises NoSuchVisitError."""
         text = text_of(reading)
         with self.database.writing() as db:
-            if self._recorded(db, "readings", reading.uid, text):
+            if rows.recorded(db, "readings", reading.uid, text):
                 return
             visit = self._visit(db, reading.visit)
             rows.insert(db, "readings", reading.uid, visit.uid, text)
@@ -256,9 +265,9 @@ class Store:
         VisitClosedError, and StoreError where the examination has no such capture."""
         text = text_of(withdrawal)
         with self.database.writing() as db:
-            visit = self._open(db, withdrawal.visit)
-            if withdrawal.capture in {w.capture for w in visit.withdrawn}:
+            if withdrawal.capture in {w.capture for w in self._visit(db, withdrawal.visit).withdrawn}:
                 return
+            visit = self._open(db, withdrawal.visit)
             if withdrawal.capture not in {c.uid for c in visit.captures}:
                 raise StoreError(
                     f"examination {visit.number} has no photograph {withdrawal.capture!r}; choose one of its own"
@@ -319,13 +328,6 @@ class Store:
                 "begin a new one for the same participant"
             )
         return visit
-
-    def _recorded(self, db: sqlite3.Connection, table: str, uid: str, text: str) -> bool:
-        """Whether this very record is there. Raises StoreError where another one has its uid."""
-        known = db.execute(f"SELECT json FROM {table} WHERE uid = ?", (uid,)).fetchone()
-        if known is not None and known[0] != text:
-            raise conflict(rows.SINGULAR[table], uid)
-        return known is not None
 
     def _log_change(
         self, db: sqlite3.Connection, visit: Visit, action: str, detail: dict[str, Any],
@@ -401,6 +403,22 @@ class Store:
             raise NoSuchVisitError(f"examination {visit_uid!r} was not queued for a PACS; finish it once more")
         return parcel
 
+    # keeping, and letting go
+
+    def expire(self, now: str) -> list[str]:
+        """Remove examinations as the settings' ``keep_days`` wants it: see ``device.store.retention``. Returns the
+        uids of those that were removed."""
+        from device.store import retention
+
+        return retention.expire(self, now)
+
+    def backup(self, to: Path) -> audit.AuditResult:
+        """Copy the record into a new folder, which is a record itself, while others go on working with this one.
+        Returns what a check of the copy has found. Raises StoreError where nothing could be copied."""
+        from device.store import backup
+
+        return backup.copy(self, Path(to))
+
     # the log
 
     def log(self, actor: str, action: str, subject: str, detail: dict[str, Any]) -> None:
@@ -439,14 +457,6 @@ def serial() -> str:
         return ""
 
 
-def conflict(what: str, uid: str) -> StoreError:
-    """The sentence for two records that claim the same uid."""
-    return StoreError(
-        f"{what} {uid} is recorded already, with other content; the recorded one was left as it is: "
-        "record the new one under a uid of its own"
-    )
-
-
 def _checked_code(participant: str) -> str:
     code = participant.strip()
     if not code or len(code) > LONGEST_CODE or not code.isprintable() or "\\" in code:
@@ -455,10 +465,6 @@ def _checked_code(participant: str) -> str:
             "or let the instrument give one"
         )
     return code
-
-
-def _named(capture: Capture) -> set[str]:
-    return {capture.image, capture.overlay, *capture.masks.values()} - {""}
 
 
 def _changes(old: Settings, new: Settings) -> dict[str, Any]:

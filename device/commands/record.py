@@ -1,0 +1,107 @@
+"""``tenohira record list|export|import|backup``: what an instrument has recorded, elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from device.commands.audit import SOMETHING_WRONG, shown, summary
+from device.errors import StoreError
+from device.eyes import eye_result
+from device.record import EYES, Visit
+from device.store import Store
+from device.store.store import exists
+
+ALL = 10**9
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        one = actions.add_parser(name, help=text, description=text)
+        one.add_argument("--store", type=Path, required=True, metavar="DIR", help="folder of the record")
+        return one
+
+    one = action("list", "list examinations, the last recorded first")
+    one.add_argument("--search", default="", metavar="WORDS", help="in participant and operator, or a number")
+    one.add_argument("--study", metavar="CODE", help="of this study only")
+    one.add_argument("--limit", type=int, default=50, metavar="N", help="at most so many (default: 50); 0: all")
+    one.add_argument("--json", action="store_true", help="complete records, one a line")
+    one = action("export", "write examinations as a new folder: CSV, JSON, pictures, hashes (docs/record.md)")
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+    one.add_argument("--study", metavar="CODE", help="of this study only")
+    one = action("import", "take the examinations of an export into the record, all of them or none")
+    one.add_argument("export", type=Path, metavar="EXPORT", help="folder that an export made")
+    one = action(
+        "backup",
+        "copy the record into a new folder, which is a record itself, while the instrument works; "
+        "exit code 1 where a check of the copy finds something wrong",
+    )
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0, or 1 where a backup was made of a record in which something is wrong."""
+    if args.action != "import" and not exists(args.store):
+        raise StoreError(
+            f"there is no record in {args.store}; give the folder that the instrument keeps its record in"
+        )
+    with Store(args.store) as store:
+        if args.action == "list":
+            _list(store, args)
+        elif args.action == "backup":
+            result = store.backup(args.out)
+            print(*result.problems, summary(result), sep="\n")
+            return 0 if result.ok else SOMETHING_WRONG
+        else:
+            _exchange(store, args)
+    return 0
+
+
+def _exchange(store: Store, args: argparse.Namespace) -> None:
+    from device.store import export
+
+    if args.action == "export":
+        manifest = export.export_study(store, args.out, args.study)
+        print(f"{manifest.visits} examinations, {len(manifest.files)} files in {args.out}\nhead {manifest.head}")
+    else:
+        result = export.import_study(store, args.export)
+        print(f"{result.added} examinations added, {result.extended} extended, {result.known} known already")
+        print(f"head {store.head()}")
+
+
+def _list(store: Store, args: argparse.Namespace) -> None:
+    visits = store.visits(args.search, args.limit if args.limit > 0 else ALL, study=args.study)
+    if args.json:
+        for visit in visits:
+            sys.stdout.write(msgspec.json.encode(visit).decode() + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("number", justify="right", no_wrap=True)
+    for column in ("participant", "begun", "", "OD", "OS", "operator", "device"):
+        table.add_column(column, overflow="fold")
+    for visit in visits:
+        table.add_row(str(visit.number), *(Text(shown(cell)) for cell in _cells(visit)))
+    Console(width=None if sys.stdout.isatty() else 140, highlight=False).print(table)
+
+
+def _cells(visit: Visit) -> tuple[str, ...]:
+    outcomes = [eye_result(visit, eye).outcome for eye in EYES]
+    begun = visit.started[:16].replace("T", " ")
+    return (
+        visit.participant,
+        begun,
+        "finished" if visit.finished else "open",
+        *("–" if outcome is None else outcome.value for outcome in outcomes),
+        visit.operator,
+        visit.device,
+    )
