@@ -7,7 +7,7 @@ from hashlib import sha256
 import numpy as np
 from PIL import Image
 
-from device.record import Capture, NotImaged, Reading, Shot
+from device.record import Capture, NotImaged, Reading, Shot, Withdrawal
 from device.results import Row
 from device.verdict import Outcome
 
@@ -49,3 +49,7 @@ def not_imaged(visit: str, eye: str = "OS", reason: str = "dense cataract") -> N
 def reading(visit: str, uid: str = "r1", eye: str = "OD", **other) -> Reading:
     known = {"reader": "reader 2", "grade": Outcome.NO_REFERRAL, "vcdr": 0.5, "masked": True, "time": TIME}
     return Reading(uid=uid, visit=visit, laterality=eye, **(known | other))
+
+
+def withdrawal(capture: Capture, reason: str = "it shows the other eye") -> Withdrawal:
+    return Withdrawal(visit=capture.visit, capture=capture.uid, reason=reason, time=TIME)

@@ -5,7 +5,7 @@ import threading
 
 import msgspec
 import pytest
-from store_records import capture, not_imaged, picture, reading
+from store_records import capture, not_imaged, picture, reading, withdrawal
 
 from device.errors import NoSuchPictureError, NoSuchVisitError, StoreError, StoreFullError, VisitClosedError
 from device.language import Translator
@@ -69,6 +69,21 @@ def test_repeating_a_call_records_nothing_twice(store):
     assert store.head() == before and len(store.visits()) == 1
 
 
+def test_a_capture_of_the_other_eye_is_kept_but_does_not_count(store):
+    visit = store.begin("P-1")
+    shown, pictures = capture(visit.uid)
+    store.add_capture(shown, pictures)
+    with pytest.raises(StoreError, match="has no photograph 'another'; choose one of its own") as error:
+        store.withdraw(withdrawal(msgspec.structs.replace(shown, uid="another")))
+    assert Translator("ja").knows(str(error.value))
+    store.withdraw(withdrawal(shown))
+    known = store.finish(visit.uid)
+    head = store.head()
+    store.withdraw(withdrawal(shown))  # again, after the answer was lost and the examination is finished
+    assert store.head() == head
+    assert known.captures == (shown,) and known.of("OD") == () and known.withdrawn == (withdrawal(shown),)
+
+
 def test_another_record_under_a_known_uid_is_refused(store):
     visit = store.begin("P-1")
     shown, pictures = capture(visit.uid)
@@ -89,6 +104,8 @@ def test_a_finished_examination_takes_readings_but_no_photographs(store):
     for say in (
         lambda: store.add_capture(*capture(visit.uid)),
         lambda: store.add_not_imaged(not_imaged(visit.uid)),
+        lambda: store.withdraw(withdrawal(capture(visit.uid)[0])),
+        lambda: store.admit(visit.uid),
     ):
         with pytest.raises(VisitClosedError, match="begin a new one") as error:
             say()
@@ -105,6 +122,8 @@ def test_a_finished_examination_takes_readings_but_no_photographs(store):
         lambda s: s.add_capture(*capture("none")),
         lambda s: s.add_not_imaged(not_imaged("none")),
         lambda s: s.add_reading(reading("none")),
+        lambda s: s.withdraw(withdrawal(capture("none")[0])),
+        lambda s: s.admit("none"),
         lambda s: s.sent("none"),
         lambda s: s.tried("none", "", ""),
     ],

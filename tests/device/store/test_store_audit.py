@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import msgspec
 import pytest
-from store_records import capture, not_imaged, reading
+from store_records import capture, not_imaged, reading, withdrawal
 
 from device.cli import main
 from device.errors import StoreError, UsageError
@@ -28,7 +28,9 @@ def folder(tmp_path):
         store.change_settings(Settings(keep_free_mb=0, pacs=Pacs(kind="dimse", password="s3cret")), "test")
         for number in range(3):
             visit = store.begin(store.next_participant(), operator="Sato")
-            store.add_capture(*capture(visit.uid, number))
+            shown, pictures = capture(visit.uid, number)
+            store.add_capture(shown, pictures)
+            store.withdraw(withdrawal(shown))
             store.add_not_imaged(not_imaged(visit.uid))
             store.add_reading(reading(visit.uid, f"r{number}"))
             store.finish(visit.uid)
@@ -96,6 +98,8 @@ def test_the_database_itself_refuses_to_change_the_log(folder, statement):
         ("UPDATE visits SET json = json_set(json, '$.participant', 'P-9') WHERE id = 1", "visit .* was changed"),
         ("UPDATE visits SET json = json_set(json, '$.finished', NULL) WHERE id = 1", "visit .* was changed"),
         ("UPDATE readings SET json = json_set(json, '$.grade', 'refer') WHERE id = 1", "reading r0 was changed"),
+        ("UPDATE withdrawals SET json = json_set(json, '$.reason', '')", "withdrawal .* was"),
+        ("DELETE FROM withdrawals WHERE id = 1", "withdrawal 00.* is gone"),
         ("UPDATE not_imaged SET json = replace(json, 'dense', 'light')", "not_imaged .* was changed"),
         ("UPDATE documents SET json = '[]' WHERE name = 'references'", "document references was changed"),
         ("UPDATE documents SET json = replace(json, 's3cret', 'other') WHERE name = 'settings'", "settings was"),
@@ -242,5 +246,13 @@ def test_the_verb_shows_the_log(folder, capsys):
     uid = next(line["entry"]["subject"] for line in lines if line["entry"]["action"] == "begin")
     assert main(["audit", "show", "--store", str(folder), "--subject", uid, "--json"]) == 0
     shown = [msgspec.json.decode(line)["entry"] for line in capsys.readouterr().out.splitlines()]
-    assert {e["action"] for e in shown} == {"begin", "capture", "not imaged", "reading", "finish", "queue"}
+    assert {e["action"] for e in shown} == {
+        "begin",
+        "capture",
+        "withdraw",
+        "not imaged",
+        "reading",
+        "finish",
+        "queue",
+    }
     assert {e["subject"] for e in shown} == {uid}

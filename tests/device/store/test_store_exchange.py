@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from store_records import capture, not_imaged, picture, reading
+from store_records import capture, not_imaged, picture, reading, withdrawal
 
 from device.cli import NOTICE, main
 from device.errors import StoreError, StoreFullError
@@ -192,9 +192,12 @@ def test_an_examination_that_has_grown_is_extended(store, other, tmp_path):
     visit = examine(store, 1, finish=False)
     export_study(store, tmp_path / "early", None)
     store.add_capture(*capture(visit.uid, 2, "OS"))
+    store.withdraw(withdrawal(visit.captures[0]))
     store.finish(visit.uid)
     store.add_reading(reading(visit.uid))
     export_study(store, tmp_path / "late", None)
+    rows = read_csv(tmp_path / "late" / "captures.csv")
+    assert [r["withdrawn"] for r in rows] == ["it shows the other eye", ""]
     assert import_study(other, tmp_path / "early") == (1, 0, 0)
     assert import_study(other, tmp_path / "late") == (0, 1, 0)
     assert other.visit(visit.uid) == store.visit(visit.uid)
@@ -359,6 +362,18 @@ LATER = "2126-11-24T08:15:00.000+00:00"
 
 def keep(store: Store, days: int, **other) -> None:
     store.change_settings(msgspec.structs.replace(FREE, keep_days=days, **other), "test")
+
+
+def test_a_withdrawn_capture_goes_with_its_examination(store, tmp_path):
+    keep(store, 30)
+    visit = store.begin("P")
+    shown, pictures = capture(visit.uid)
+    store.add_capture(shown, pictures)
+    store.withdraw(withdrawal(shown))
+    store.finish(visit.uid)
+    export_study(store, tmp_path / "export", None)
+    assert store.expire(LATER) == [visit.uid]
+    assert audit.verify(store.folder).problems == () and not list(store.pictures.files())
 
 
 def test_only_what_is_old_finished_and_held_elsewhere_is_removed(store, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
-from store_records import capture, not_imaged, reading
+from store_records import capture, not_imaged, reading, withdrawal
 
 from device.errors import NoSuchVisitError, VisitClosedError
 from device.record import Pacs, Settings, Visit
@@ -86,6 +86,13 @@ class Model(RuleBasedStateMachine):
             self.store.add_not_imaged(said)
         elif self.expect(uid, lambda: self.store.add_not_imaged(said)):
             self.change(uid, not_imaged=(*self.known[uid].not_imaged, said))
+
+    @rule(uid=visits)
+    def withdraw(self, uid):
+        if self.open(uid) and len(self.known[uid].captures) > len(self.known[uid].withdrawn):
+            said = withdrawal(self.known[uid].captures[len(self.known[uid].withdrawn)])
+            self.store.withdraw(said)
+            self.change(uid, withdrawn=(*self.known[uid].withdrawn, said))
 
     @rule(uid=visits)
     def read(self, uid):
