@@ -11,13 +11,8 @@ from typing import Any
 import msgspec
 
 from device.errors import HiddenError
-from device.eyes import eye_result
+from device.eyes import eye_result, hidden
 from device.record import EYES, Capture, Eye, Visit
-
-
-def hidden(visit: Visit, eye: Eye) -> bool:
-    """Whether the instrument's answer on an eye may not be shown yet."""
-    return visit.masked and not any(r.laterality == eye and r.masked for r in visit.readings)
 
 
 def unread(visit: Visit) -> list[Eye]:

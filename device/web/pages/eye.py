@@ -6,10 +6,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from device.errors import UsageError
+from device.eyes import hidden
 from device.record import EYES, Capture, Eye, Visit, Withdrawal, now
 from device.verdict import Outcome
 from device.web.call import Call
-from device.web.masking import capture_json, hidden, visit_json
+from device.web.masking import capture_json, visit_json
 from device.web.pages.visit import mixed_up, state_of
 
 MOST_REJECTED = 3  # in a row; then the page offers to give up on the eye

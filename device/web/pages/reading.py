@@ -7,10 +7,11 @@ import uuid
 from starlette.responses import Response
 
 from device.errors import UsageError
+from device.eyes import hidden
 from device.record import Reading, now
 from device.verdict import Outcome
 from device.web.call import Call
-from device.web.masking import hidden, visit_json
+from device.web.masking import visit_json
 from device.web.pages.visit import state_of
 
 LONGEST_REMARK, LONGEST_READER = 500, 40

@@ -14,7 +14,7 @@ from device.web.call import LANGUAGE, OPERATOR, Call
 from device.web.masking import visit_json
 
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,31}")
+CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\/\-]{0,31}")  # also a pattern of HTML (flag v)
 OPEN_SHOWN = 2  # visits that were not finished: after a power cut they are gone on with
 LOOKED_THROUGH = 20  # of the newest visits, for such ones
 LONGEST_OPERATOR = 40

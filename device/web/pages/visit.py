@@ -10,11 +10,11 @@ from typing import NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from device.eyes import EyeResult, eye_result
+from device.eyes import EyeResult, eye_result, hidden
 from device.language import LANGUAGES
 from device.record import EYES, Capture, Eye, NotImaged, Parcel, Reading, Visit
 from device.web.call import Call
-from device.web.masking import hidden, require_shown, unread, visible_pictures, visit_json
+from device.web.masking import require_shown, unread, visible_pictures, visit_json
 from device.web.outlines import Drawing, cut_out, drawing, reduced
 
 SIDES = (240, 1000)  # pixels that photographs are reduced to

@@ -22,10 +22,10 @@ JA = Translator("ja")
 
 # What a Japanese operator reads in Latin letters: names, codes, units, file types.
 LATIN = re.compile(
-    r"\b(OD|OS|MB|PDF|ZIP|CSV|UTF-8|DICOM|PACS|DIMSE|DICOMweb|QR|C-STORE|STOW-RS|English|tenohira|WO\d+A1|ORTHANC|"
+    r"(?<![A-Za-z])(OD|OS|MB|AE|PDF|ZIP|CSV|UTF-8|DICOM|PACS|DIMSE|DICOMweb|QR|C-STORE|STOW-RS|English|tenohira|WO\d+A1|ORTHANC|"
     r"participant|laterality|refer|yes|no|vcdr|source|KAN(-\d+)?|S01|op-07|reader-2|balanced|"
     r"(disc_finder|disc_cup|glaucoma)-[\d.]+(tnh)?|simulated|development|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|"
-    r"[0-9a-f]{8}|pacs\.example|https?://\S+)\b"
+    r"[0-9a-f]{8}|pacs\.example|https?://\S+)(?![A-Za-z])"
 )
 
 
@@ -56,7 +56,9 @@ def spoken() -> set[str]:
                 text = "" if id(node) in docstrings | inside else node.value
             else:
                 continue
-            if len(re.findall(r"[a-z]{2,}", text)) >= 5 and not text.startswith(("default-src", "multipart/")):
+            if len(re.findall(r"[a-z]{2,}", text)) >= 5 and not text.startswith(
+                ("default-src", "multipart/", "--{}")
+            ):
                 found.add(text)
     return found
 

@@ -12,8 +12,9 @@ GRADE = {"grade": "refer", "reader": "reader-2", "vcdr": "0,7"}
 
 # What gives the answer away: of GLAUCOMA and HEALTHY, as Takes.
 TELLING = (
-    "0.81", "0.84", "0.78", "0.75", "0.21", "reaches", "is below", "threshold", "<path d", "/disc", "overlay",
-    "close-up", 'class="outcome refer"', 'class="outcome no_referral"', '"outcome"', '"vcdr":0', "masks",
+    "0.81", "0.84", "0.78", "0.75", "0.21", "reaches", "is below", "threshold", 'class="casing"', "/disc",
+    "overlay", "close-up", 'class="outcome refer"', 'class="outcome no_referral"', '"outcome"', '"vcdr":0',
+    "masks",
 )  # fmt: skip
 
 

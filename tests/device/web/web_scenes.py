@@ -219,8 +219,7 @@ def settle(page, scene: Scene) -> None:  # type: ignore[no-untyped-def]
     if scene.live:
         page.wait_for_selector("[data-seen]")
     page.wait_for_load_state("load")
-    page.evaluate("document.fonts.ready")
-    page.wait_for_timeout(350)
+    page.evaluate("document.fonts.ready.then(() => null)")
 
 
 def shoot(folder: Path, only: str = "") -> None:
@@ -238,6 +237,7 @@ def shoot(folder: Path, only: str = "") -> None:
             page = context.new_page()
             page.goto(address)
             settle(page, scene)
+            page.wait_for_timeout(300)  # for what moves
             _save(page.screenshot(full_page=not scene.fits), folder / f"{name}-{language}.jpg")
             context.close()
 

@@ -1,0 +1,386 @@
+"""The pages in real headless Chromium: journeys by touch, by keyboard, without scripts; sizes; contrast."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from web_fake import FakeInstrument, Take
+from web_scenes import (
+    AIMING,
+    BLURRED,
+    CHECKS,
+    CHROMIUM,
+    FLAGS,
+    GLAUCOMA,
+    HEALTHY,
+    PHONE,
+    READY,
+    SCENES,
+    SCREEN,
+    change,
+    served,
+    settle,
+    staged,
+    visit,
+)
+
+import device.web
+from device.overlay import COLOURS, LINES
+from device.web.app import build
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra 'dev')")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (apt install chromium)")
+
+STYLE = Path(device.web.__file__).with_name("static") / "style.css"
+TARGET = 48  # pixels
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def root(instrument: FakeInstrument) -> Iterator[str]:
+    with served(build(instrument, selftest=lambda: CHECKS)) as address:
+        yield address
+
+
+def open_page(browser, size=SCREEN, **options):
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, accept_downloads=True, **options)
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
+    page.on("request", lambda r: page.faults.append(r.url) if "127.0.0.1" not in r.url else None)
+    return page
+
+
+def test_new_participant_both_eyes_result_finish_report(browser, root, instrument):
+    instrument.takes = [GLAUCOMA, HEALTHY]
+    instrument.coaching = READY
+    page = open_page(browser, locale="en")
+    page.goto(root)
+    page.click("text=New code")
+    page.wait_for_selector("#participant[value='P-0001']")
+    page.fill("#operator", "op-07")
+    page.click("text=Begin")
+    page.click(".card >> nth=0")
+    page.wait_for_selector("section.ready")
+    assert page.inner_text("[data-tip]") == "Ready: photograph now."
+    page.click(".shutter")
+    page.wait_for_selector(".outcome.refer")
+    assert page.inner_text(".outcome") == "REFER"
+    assert page.url.endswith("/OD")
+    assert "0.78 to 0.84 in 3 photographs" in page.inner_text(".numbers")
+    assert page.inner_text("#said").startswith("OD: REFER.")
+    page.click("text=Next: left eye")
+    page.wait_for_selector("[data-seen]")
+    page.click(".shutter")
+    page.wait_for_selector(".outcome.no_referral")
+    page.click("text=Both eyes")
+    assert page.locator(".card .outcome").all_inner_texts() == ["REFER", "NO REFERRAL"]
+    page.click("text=Finish")
+    page.wait_for_selector("text=Next participant")
+    for language, button in (("en", "Report in English"), ("ja", "Report in Japanese")):
+        with page.expect_download() as download:
+            page.click(f"text={button}")
+        assert download.value.suggested_filename == f"tenohira-00001-P-0001-{language}.pdf"
+        assert Path(download.value.path()).read_bytes().startswith(b"%PDF")
+    page.click("text=Next participant")
+    assert page.url == f"{root}/"
+    kept = instrument.store.visits()[0]
+    assert kept.finished and kept.operator == "op-07" and len(kept.captures) == 2
+    assert page.faults == []
+
+
+def test_the_same_by_keyboard_alone(browser, root, instrument):
+    instrument.takes = [GLAUCOMA, HEALTHY]
+    page = open_page(browser)
+    page.goto(root)
+    page.keyboard.type("KAN-0031")  # the field has the focus
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".card")
+    page.keyboard.press("Enter")  # the right eye has it
+    page.wait_for_selector("[data-seen]")
+    page.keyboard.press("Space")  # the shutter has it
+    page.wait_for_selector(".outcome.refer")
+    page.keyboard.press("Enter")  # "Next"
+    page.wait_for_selector("[data-seen]")
+    page.mouse.click(5, 300)  # nothing has it
+    page.keyboard.press("Space")
+    page.wait_for_selector(".outcome.no_referral")
+    page.keyboard.press("Shift+Tab")  # back to the close-up and the outlines
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    assert not page.is_checked("[name=outlines]")
+    assert page.locator(".whole .outlines").evaluate("e => getComputedStyle(e).display") == "none"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")  # "Finish"
+    page.wait_for_selector("text=Next participant")
+    assert instrument.store.visits()[0].finished
+    assert page.faults == []
+
+
+def test_what_has_the_focus_is_seen(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument, od=[GLAUCOMA]).uid}/OD")
+    seen = {}
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """(e => [e.innerText || e.name, getComputedStyle(e).outlineStyle + getComputedStyle(e).outlineWidth])
+            (document.activeElement)"""
+        )
+        seen[name] = outline
+    assert {"History", "日本語", "outlines", "close-up", "Photograph again", "Finish"} <= set(seen)
+    assert {outline for name, outline in seen.items() if len(name) < 40} == {"solid3px"}  # the body is longer
+
+
+def test_without_scripts_everything_but_the_coaching_works(browser, root, instrument):
+    instrument.takes = [BLURRED, GLAUCOMA]
+    page = open_page(browser, java_script_enabled=False)
+    page.goto(root)
+    page.fill("#participant", "KAN-0031")
+    page.click("text=Begin")
+    page.click(".card >> nth=0")
+    assert page.locator("noscript img").count() == 1
+    page.click(".shutter")
+    page.wait_for_selector(".outcome.ungradable")
+    page.click("text=Photograph again")
+    page.click(".shutter")
+    page.wait_for_selector(".outcome.refer")
+    page.uncheck("[name=outlines]")
+    assert page.locator(".whole .outlines").is_hidden()
+    page.click("text=日本語")
+    page.wait_for_selector("text=要精密検査")
+    page.click("text=終了")
+    page.wait_for_selector("text=次の参加者")
+
+
+def test_the_button_on_the_instrument_photographs(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    instrument.presses += 1
+    page.wait_for_selector(".outcome")
+    assert len(instrument.store.visits()[0].captures) == 1
+
+
+def test_one_photograph_however_often_it_is_touched(browser, root, instrument):
+    instrument.slow = 0.6
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    shutter = page.locator(".shutter")
+    shutter.click()
+    page.wait_for_selector(".shutter:disabled >> text=Hold still")
+    shutter.dispatch_event("click")
+    page.keyboard.press("Space")
+    page.wait_for_selector(".outcome")
+    assert len(instrument.store.visits()[0].captures) == 1
+
+
+def test_a_camera_that_fails_and_comes_back(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    instrument.error = "the camera stopped sending pictures; check its cable and photograph again"
+    page.wait_for_selector("[data-error] >> text=check its cable")
+    page.wait_for_selector("canvas.stale")  # an old picture is not shown for a live one
+    page.click(".shutter")
+    page.wait_for_selector("#problem >> text=check its cable")
+    instrument.error = ""
+    page.wait_for_selector("canvas:not(.stale)")
+    page.click(".shutter")
+    page.wait_for_selector(".outcome")
+
+
+def test_an_instrument_that_is_gone_is_not_shown_as_live(browser, instrument):
+    page = open_page(browser)
+    with served(build(instrument)) as root:
+        page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+        page.wait_for_selector("[data-seen]")
+    page.wait_for_selector("canvas.stale")
+    assert page.is_visible("text=Waiting for the camera")
+    page.click(".shutter")
+    page.wait_for_selector("#problem >> text=The instrument does not answer")
+
+
+def test_a_mix_up_is_settled_before_anything_is_said(browser, root, instrument):
+    instrument.takes = [Take(0.75, 0.81, other_eye=True), HEALTHY]
+    page = open_page(browser)
+    uid = visit(instrument).uid
+    page.goto(f"{root}/visits/{uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    page.click(".shutter")
+    page.wait_for_selector("text=Right or left?")
+    assert page.locator(".outcome").count() == 0
+    page.click("text=It is the left eye")
+    page.wait_for_selector("h1:has-text('Left eye')")
+    page.wait_for_selector("[data-seen]")
+    page.click(".shutter")
+    page.wait_for_selector(".outcome.no_referral")
+    page.click("text=Both eyes")
+    assert "Touch to photograph" in page.inner_text(".card >> nth=0")
+
+
+def test_a_reader_grades_before_the_answer_is_shown(browser, root, instrument):
+    change(instrument, study="KAN", site="S01", masked=True)
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument, od=[GLAUCOMA]).uid}/OD")
+    assert "0.81" not in page.content()
+    page.click("text=Enter the reader's grade")
+    page.check("[value=no_referral]")
+    page.fill("#reader", "reader-2")
+    page.click("text=Save the grade")
+    page.wait_for_selector(".outcome.refer")
+    assert "0.81" in page.inner_text(".numbers")
+
+
+def test_history_is_searched_while_one_types(browser, root, instrument):
+    for n in range(4):
+        visit(instrument, f"KAN-000{n}", finish=True)
+    page = open_page(browser)
+    page.goto(f"{root}/history")
+    page.type("#search", "kan-0002")
+    page.wait_for_selector(".visits li:only-child >> text=KAN-0002")
+    assert page.url.endswith("search=kan-0002")
+
+
+def test_a_code_is_scanned_by_the_camera(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/scan")
+    page.wait_for_selector("text=No code is seen yet")
+    instrument.code = "KAN-0042"
+    page.wait_for_selector("#participant[value='KAN-0042']")
+    assert page.url == f"{root}/"
+    page.keyboard.press("Enter")  # "Begin" has the focus
+    page.wait_for_selector(".card")
+
+
+def test_the_picture_is_not_mirrored(browser, root, instrument):
+    """The disc of the drawn right eye is on the right, on the screen as in the picture."""
+    instrument.coaching = READY
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("section.ready")
+    sides = page.evaluate(
+        """() => { const c = document.querySelector('canvas'), g = c.getContext('2d');
+        const mean = (x) => { const w = c.width / 10, d = g.getImageData(x * c.width, 4.5 * w, w, w).data;
+          let s = 0; for (let i = 0; i < d.length; i += 4) s += d[i + 1]; return s; };
+        return [mean(0.25), mean(0.65), getComputedStyle(c).transform]; }"""
+    )
+    assert sides[1] > sides[0] and sides[2] == "none"
+
+
+MEASURE = """() => [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, summary')]
+  .filter(e => e.offsetParent !== null || e.tagName === 'A')
+  .map(e => { const l = e.closest('label'), b = (l ?? e).getBoundingClientRect();
+    return [e.outerHTML.slice(0, 80), Math.round(b.width * 10) / 10, Math.round(b.height * 10) / 10] })"""
+# what is wider than the screen, or sticks out of the boxes that clip it
+OVERFLOW = """() => [[document.documentElement.scrollHeight, document.documentElement.scrollWidth],
+  [...document.querySelectorAll('main *')]
+    .filter(e => e.clientWidth > 0 && e.scrollWidth > e.clientWidth + 1 && !e.closest('.unseen'))
+    .filter(e => getComputedStyle(e).overflowX !== 'visible').map(e => e.outerHTML.slice(0, 80))]"""
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda s: s.name)
+def test_targets_are_large_and_pages_fit(browser, scene):
+    """In both languages: 48 px of everything that is touched; no scrolling on the instrument's screen where hands
+    are full; nothing wider than a phone."""
+    with staged(scene) as address:
+        page = open_page(browser)
+        for language in ("en", "ja"):
+            origin = "/".join(address.split("/")[:3])
+            page.context.add_cookies([{"name": "tenohira-language", "value": language, "url": origin}])
+            page.goto(address)
+            settle(page, scene)
+            assert page.evaluate("document.documentElement.lang") == language
+            for size in (SCREEN, PHONE):
+                page.set_viewport_size({"width": size[0], "height": size[1]})
+                small = [m for m in page.evaluate(MEASURE) if m[1] < TARGET or m[2] < TARGET]
+                assert (language, size, small) == (language, size, [])
+                (height, width), cut = page.evaluate(OVERFLOW)
+                assert (language, width <= size[0], cut) == (language, True, [])
+                assert not scene.fits or size == PHONE or height <= size[1], (language, height)
+            page.set_viewport_size({"width": SCREEN[0], "height": SCREEN[1]})
+        page.context.close()
+
+
+def test_the_shutter_is_on_a_phones_screen_without_scrolling(browser, root, instrument):
+    instrument.coaching = AIMING
+    page = open_page(browser, PHONE)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    box = page.locator(".shutter").bounding_box()
+    assert box["y"] + box["height"] <= PHONE[1]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(a: str, b: str) -> float:
+    high, low = sorted((luminance(a), luminance(b)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def colours() -> dict[str, str]:
+    root = re.search(r":root \{(.*?)\}", STYLE.read_text(), re.DOTALL)[1]
+    return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", root))
+
+
+def test_contrast_is_known():
+    assert round(contrast("#000000", "#ffffff"), 2) == 21
+    assert round(contrast("#777777", "#ffffff"), 2) == 4.48  # the classic that fails
+
+
+@pytest.mark.parametrize(
+    ("ink", "ground", "least"),
+    [
+        *(
+            (ink, ground, 4.5)
+            for ink in ("ink", "soft", "accent", "warning")
+            for ground in ("ground", "panel", "raised")
+        ),
+        *(("on-outcome", outcome, 4.5) for outcome in ("refer", "no_referral", "ungradable")),
+        ("on-accent", "accent", 4.5),
+        ("ink", "warning-ground", 4.5),
+        ("passed", "panel", 4.5),
+        ("failed", "panel", 4.5),
+        # borders of what is touched, the focus, the ring on black, the bar (WCAG 1.4.11: 3)
+        *(("edge", ground, 3.0) for ground in ("ground", "panel", "raised", "line")),
+        *(("focus", ground, 3.0) for ground in ("ground", "panel", "raised")),  # 2 px off what it is around
+        *(("accent", ground, 3.0) for ground in ("line", "casing")),
+        ("warning", "line", 3.0),
+    ],
+)
+def test_contrast(ink, ground, least):
+    known = colours()
+    assert contrast(known[ink], known[ground]) >= least
+
+
+def test_outcomes_and_outlines_have_the_colours_of_the_overlay():
+    known = colours()
+    assert {outcome.value: known[outcome.value] for outcome in COLOURS} == {o.value: c for o, c in COLOURS.items()}
+    for name in ("disc", "cup"):
+        assert known[name] == "#{:02x}{:02x}{:02x}".format(*LINES[name][0])
+        assert ("dasharray" in re.search(rf"\.photo \.{name} \{{(.*?)\}}", STYLE.read_text())[1]) == LINES[name][1]
+
+
+def test_nothing_moves_for_those_who_ask_for_it():
+    style = STYLE.read_text()
+    inside = style[style.index("(prefers-reduced-motion: no-preference)") :]
+    assert "transition" in inside and "transition" not in style.replace(inside, "") and "animation" not in style
