@@ -29,6 +29,7 @@ from device.dicom import common, op, write
 from device.errors import DicomError
 from device.imaging import read_image
 from device.record import Settings, Withdrawal
+from tests.device.dicom.visits import Clinic
 
 KINDS = {OphthalmicPhotography8BitImageStorage: "OP", SegmentationStorage: "SEG", ComprehensiveSRStorage: "SR"}
 
@@ -80,15 +81,13 @@ def test_no_object_has_an_error(clinic, tmp_path, verify, kwargs):
 
 
 def test_real_photographs_have_no_error_and_come_back_to_the_pixel(data_root, tmp_path, verify):
-    from tests.device.dicom.visits import Clinic
-
     photographs = (
         sorted((data_root / "drishti_gs1").rglob("*.png"))[:1]
         + sorted((data_root / "airogs_subset").rglob("*.jpg"))[:2]
     )
-    assert photographs
     from device.pipeline import Pipeline
 
+    assert photographs
     clinic = Clinic(tmp_path / "pictures", machine=Pipeline.load())
     for number, path in enumerate(photographs):
         with Image.open(path) as image:
@@ -100,6 +99,18 @@ def test_real_photographs_have_no_error_and_come_back_to_the_pixel(data_root, tm
         frame, own = read_image(paths[0]), read_image(clinic.pictures(visit.captures[0].image))
         assert frame.laterality == "OS"
         assert np.array_equal(frame.pixels, own.pixels)
+
+
+def test_a_simulated_eye_has_no_error(tmp_path, verify):
+    from device.camera import open_camera
+    from device.pipeline import Pipeline
+
+    with open_camera("simulated:3") as camera:
+        pixels = camera.still().pixels
+    clinic = Clinic(tmp_path / "pictures", machine=Pipeline.load())
+    found = made(clinic.visit(("OD",), pixels=pixels), clinic)
+    verify(write.save(found, tmp_path / "dicom"))
+    assert kinds(found)["OP"] == kinds(found)["SR"] == 1
 
 
 def test_the_photograph_is_the_stored_file_to_the_byte(clinic):
