@@ -35,6 +35,7 @@ PACKAGES = Path(__file__).resolve().parents[2]  # where the child finds ``device
 OPENING = 30.0  # seconds; a Zero 2 W takes several to import picamera2 and to find its sensor
 PAUSE = 1.0  # seconds between two starts: a camera that is missing must not keep the processor busy
 REAP = 2.0  # seconds that a killed process may take to end
+GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # glibc returns each picture's memory when it is done with
 CLOSED = "the camera is closed; open it again"
 
 # The kernel kills a child when the *thread* that started it ends (see device.camera.child), and threads of a web
@@ -171,7 +172,8 @@ class Child:
         try:
             self.process = subprocess.Popen(
                 [*program, str(theirs.fileno()), str(os.getpid()), spec],
-                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": path, **GIVE_BACK},
             )  # fmt: skip
         except BaseException:
             self.sock.close()
