@@ -24,6 +24,7 @@ class Verb(NamedTuple):
 
 VERBS: dict[str, Verb] = {
     "screen": Verb("device.commands.screen", None, "screen photographs: verdict, evidence, overlay, JSON"),
+    "serve": Verb("device.commands.serve", None, "the instrument: camera, operator's pages, record, export"),
     "samples": Verb("device.commands.samples", None, "fetch a few real photographs for a first run"),
     "selftest": Verb("device.commands.selftest", None, "check camera, models, storage, clock, power, temperature"),
     "deploy": Verb("device.commands.deploy", None, "install or update an instrument over SSH, or offline"),

@@ -6,6 +6,7 @@ A page is a plain function ``Call -> Response`` that may block: it runs in a thr
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,6 +58,9 @@ WRONG_METHOD = "this address is not for opening in a browser; go back to the sta
 log = logging.getLogger(__name__)
 
 
+UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 @dataclass
 class Web:
     """What all requests share."""
@@ -95,6 +99,13 @@ class Call:
     def visit_uid(self) -> str:
         """The visit in the address."""
         return str(self.request.path_params["visit"])
+
+    @property
+    def uid(self) -> str:
+        """What the page, or a machine, wants the new record to be called; empty where it does not say. A form that
+        is sent twice (a double tap, an answer that got lost) is then recorded once."""
+        uid = self.form.get("uid", "")
+        return uid if UID.fullmatch(uid) else ""
 
     @property
     def operator(self) -> str:

@@ -1,7 +1,7 @@
 """Machines to deploy to, on this one: a Debian root booted by systemd-nspawn, or entered without systemd.
 
-Each is a fresh copy (overlay) of the root that build_root.sh has built, with OpenSSH's server on a port of the loopback
-and keys that live as long as the test.
+Each is a fresh copy (overlay) of the root that build_root.sh has built, with OpenSSH's server on a port of the
+loopback and keys that live as long as the test.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``tenohira deploy`` against a real machine: a Debian root under systemd-nspawn, reached by OpenSSH on the loopback.
+"""``tenohira deploy`` against a real machine: a Debian root under systemd-nspawn, reached by OpenSSH on loopback.
 
     sh hil_tests/deploy/build_root.sh          # once: half a minute, 300 MB
     python -m pytest hil_tests/deploy          # about four minutes on two cores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -38,8 +40,8 @@ def show(call: Call) -> Response:
 
 
 def capture(call: Call) -> Response:
-    """``POST /visits/VISIT/EYE/captures``: photograph, screen, store; answers when it is on the disk."""
-    taken = call.web.instrument.capture(call.visit_uid, call.eye)
+    """``POST /visits/VISIT/EYE/captures``: uid; photograph, screen, store; answers when it is on the disk."""
+    taken = call.web.instrument.capture(call.visit_uid, call.eye, call.uid)
     visit = call.store.visit(call.visit_uid)
     if call.wants_json:
         return call.json(capture_json(visit, taken), 201)
@@ -130,6 +132,7 @@ def _page(call: Call, visit: Visit, mode: str, part: bool = False) -> Response:
         eye=call.eye,
         other_eye=other(call.eye),
         other_begun=states[other(call.eye)].begun,
+        uid=str(uuid.uuid4()),  # of the next capture
         mode=mode,
         part=part,
         state=state,

@@ -13,7 +13,6 @@ from device.language import LANGUAGES
 from device.web.call import LANGUAGE, OPERATOR, Call
 from device.web.masking import visit_json
 
-UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\/\-]{0,31}")  # also a pattern of HTML (flag v)
 OPEN_SHOWN = 2  # visits that were not finished: after a power cut they are gone on with
 LOOKED_THROUGH = 20  # of the newest visits, for such ones
@@ -59,10 +58,7 @@ def begin(call: Call) -> Response:
         raise UsageError("a study needs the code of its site; enter it in the settings first")
     if settings.study and not consent:
         raise UsageError("in a study nobody is photographed without consent; ask for it and tick the box")
-    # A form that is sent twice (a double tap) begins one visit: the page gave the uid.
-    uid = call.form.get("uid", "")
-    uid = uid if UID.fullmatch(uid) else ""
-    visit = call.store.begin(participant, operator=operator, consent=consent, uid=uid)
+    visit = call.store.begin(participant, operator=operator, consent=consent, uid=call.uid)
     answer = call.done(f"/visits/{visit.uid}", visit_json(visit), 201)
     answer.set_cookie(OPERATOR, quote(operator), httponly=True, samesite="strict", max_age=12 * 3600)
     return answer

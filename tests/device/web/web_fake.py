@@ -109,7 +109,7 @@ class FakeInstrument:
             return Live(sequence, error=self.error, presses=self.presses)
         return Live(sequence, preview(self.coaching.ready), self.coaching, presses=self.presses)
 
-    def capture(self, visit: str, eye: str) -> Capture:
+    def capture(self, visit: str, eye: str, uid: str = "") -> Capture:
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault

@@ -1,0 +1,231 @@
+"""``tenohira serve``: the instrument with its pages, until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from device.camera import parse_spec
+from device.camera.supervised import SupervisedCamera
+from device.errors import TenohiraError, UsageError
+from device.health import Watch
+from device.instrument import Instrument
+from device.light import LitCamera, open_light
+from device.notify import Heartbeat, Notifier
+from device.outbox import Sender
+from device.record import now
+from device.store import Store
+from device.web import app as pages
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+GRACE = 3  # seconds for requests under way when the service is told to stop; a live preview would never end
+AGAIN = 10.0  # seconds until an instrument that could not start is tried again
+TIDY = 3600.0  # seconds between two looks for examinations whose time is over
+EPILOG = """
+The pages are for this machine alone, unless --listen says otherwise; then an access code is asked for: the one in
+TENOHIRA_ACCESS_CODE, or one that is made up and printed. Where the instrument cannot start, a page says why, and
+the start is tried again by itself.
+"""
+
+log = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.epilog = f"{EPILOG.strip()} {parser.epilog or ''}"
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", default=_default_store(), help="folder of the record (%(default)s)"
+    )
+    parser.add_argument(
+        "--camera",
+        metavar="SPEC",
+        default="picamera2",
+        help="picamera2, replay:PATH (photographs or a video) or simulated:SEED (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--light",
+        metavar="SPEC",
+        default="none",
+        help="LEDs and shutter button, as gpio:preview=17,flash=27,button=22 (default: %(default)s)",
+    )
+    parser.add_argument("--listen", metavar="ADDRESS", default="127.0.0.1", help="default: %(default)s")
+    parser.add_argument("--port", type=int, default=8080, metavar="N", help="default: %(default)s")
+    parser.add_argument("--bundles", type=Path, metavar="DIR", help="bundles (default: the shipped ones)")
+    parser.add_argument("--keys", type=Path, metavar="DIR", help="trusted keys (default: the shipped one)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", default=os.cpu_count() or 1, help="threads (default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT. Returns 0, or 1 where the port could not be had.
+
+    Raises UsageError for arguments that are wrong in themselves: everything else becomes a page.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    if not 1 <= args.port <= 65535:
+        raise UsageError(f"--port {args.port}: give a number from 1 to 65535")
+    parse_spec(args.camera)  # a slip of the pen is told at once
+    notifier = Notifier()
+    service = Service(lambda: Running(args), _access_code(args.listen))
+    config = uvicorn.Config(
+        service, host=args.listen, port=args.port, lifespan="off", log_config=None, access_log=False,
+        timeout_graceful_shutdown=GRACE, server_header=False,
+    )  # fmt: skip
+    server = _Server(config, ready=lambda: notifier.ready(service.state))
+    with service, Heartbeat(notifier, service.alive):
+        server.run()
+        notifier.stopping()
+    return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Tells when the port is open."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Open the port, then say so."""
+        await super().startup(sockets)  # type: ignore[arg-type]
+        if self.started:
+            self._ready()
+
+
+class Running:
+    """Everything that runs while the instrument does, closed in the reverse order.
+
+    Raises a TenohiraError where a part cannot start; the parts that had started are closed then.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        with ExitStack() as parts:
+            light = open_light(args.light)
+            parts.callback(light.close)
+            camera = LitCamera(SupervisedCamera(args.camera), light)
+            store = parts.enter_context(Store(args.store))
+            self.instrument = parts.enter_context(
+                Instrument(store, camera, bundles=args.bundles, keys=args.keys, threads=args.threads)
+            )
+            light.on_shutter(self.instrument.press_shutter)
+            self.watch = parts.enter_context(Watch(lambda: _newest(store)))
+            sender = Sender(store)
+            sender.start()
+            parts.callback(sender.stop)
+            tidy = Repeating(TIDY, lambda: store.expire(now()))
+            parts.callback(tidy.end)
+            self._parts = parts.pop_all()
+
+    def close(self) -> None:
+        """End all of it; what is recorded stays."""
+        self._parts.close()
+
+
+class Service:
+    """The ASGI application: the instrument's pages, or the page that says why there are none.
+
+    ``start`` makes what runs. Where it raises, it is tried again every ``again`` seconds. A context manager, which
+    starts and ends it.
+    """
+
+    def __init__(self, start: Callable[[], Running], access_code: str = "", again: float = AGAIN) -> None:
+        self._start, self._code, self._again = start, access_code, again
+        self._running: Running | None = None
+        self._ended = threading.Event()
+        self._app: ASGIApp = pages.failure("the instrument is starting; wait a moment", access_code=access_code)
+        self.state = "starting"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand a request to the pages of the moment."""
+        await self._app(scope, receive, send)
+
+    def alive(self) -> bool:
+        """Whether nothing hangs. An instrument that could not start is alive: a restart would not help it."""
+        return self._running is None or self._running.instrument.alive()
+
+    def __enter__(self) -> Service:
+        if not self._try():
+            threading.Thread(target=self._keep_trying, name="start", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._running:
+            self._running.close()
+
+    def _keep_trying(self) -> None:
+        while not self._ended.wait(self._again) and not self._try():
+            pass
+
+    def _try(self) -> bool:
+        try:
+            running = self._start()
+        except Exception as error:
+            if isinstance(error, TenohiraError):
+                reason = str(error)
+            else:
+                log.exception("the instrument could not start")
+                reason = f"an internal error ({type(error).__name__}); the journal has its details"
+            self.state = f"not started: {reason}"
+            log.error("%s", self.state)
+            self._app = pages.failure(reason, access_code=self._code)
+            return False
+        self._running = running
+        instrument = running.instrument
+        self._app = pages.build(instrument, selftest=instrument.selftest, access_code=self._code)
+        self.state = "ready"
+        return True
+
+
+class Repeating:
+    """Does something again and again in a thread of its own; what goes wrong is logged and tried the next time."""
+
+    def __init__(self, every: float, what: Callable[[], object]) -> None:
+        self._every, self._what, self._ended = every, what, threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tidy", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop, after what is under way."""
+        self._ended.set()
+        self._thread.join(5)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._what()
+            except Exception:
+                log.exception("tidying up failed; it is tried again")
+            self._ended.wait(self._every)
+
+
+def _default_store() -> Path:
+    """systemd's folder for the service's state, or the user's own."""
+    if state := os.environ.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0], "record")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "tenohira", "record")
+
+
+def _access_code(address: str) -> str:
+    """Needed by whoever is not on this machine; printed where nobody has set one."""
+    code = os.environ.get("TENOHIRA_ACCESS_CODE", "")
+    if address not in LOOPBACK and not code:
+        code = secrets.token_hex(4)
+        print(f"access code for other machines: {code}", flush=True)
+    return code
+
+
+def _newest(store: Store) -> str:
+    """When the newest examination began: the clock must not lie before it."""
+    newest = store.visits(limit=1)
+    return newest[0].started if newest else ""
