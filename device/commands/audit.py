@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from device.store import audit
@@ -72,6 +73,7 @@ def _show(args: argparse.Namespace) -> None:
         table.add_column(column, overflow="fold")
     for entry, _ in found:
         detail = audit.canonical({key: value for key, value in entry.detail.items() if key != "rows"})
+        detail = re.sub(r"\b([0-9a-f]{8})[0-9a-f]{56}\b", "\\1…", detail)  # whole hashes: --json
         cells = (entry.actor, entry.action, entry.subject, "" if detail == "{}" else detail)
         table.add_row(str(entry.seq), entry.time[:19], *(Text(shown(cell)) for cell in cells))
     Console(width=160, highlight=False).print(table)

@@ -68,10 +68,10 @@ def _exchange(store: Store, args: argparse.Namespace) -> None:
 
     if args.action == "export":
         manifest = export.export_study(store, args.out, args.study)
-        print(f"{manifest.visits} examinations, {len(manifest.files)} files in {args.out}\nhead {manifest.head}")
+        print(f"examinations: {manifest.visits}, in {args.out}\nhead {manifest.head}")
     else:
         result = export.import_study(store, args.export)
-        print(f"{result.added} examinations added, {result.extended} extended, {result.known} known already")
+        print(f"examinations: {result.added} added, {result.extended} extended, {result.known} known already")
         print(f"head {store.head()}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -136,7 +137,7 @@ def readme() -> str:
     lines = [
         "Examinations of a tenohira instrument",
         "",
-        NOTICE,
+        *textwrap.wrap(NOTICE, 110),
         "",
         "This folder holds photographs and findings of people who were examined. They are health data: what the",
         "participants agreed to, and the law of the place, decide who may use them and for what. The licence of",

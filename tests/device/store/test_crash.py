@@ -76,6 +76,7 @@ def examiner(folder):
     examiner.close()
 
 
+@pytest.mark.slow
 def test_nothing_confirmed_is_lost_or_doubled_by_kills_at_random_moments(folder, examiner):
     chance = random.Random(20261124)
     confirmed = defaultdict(list)
@@ -134,6 +135,7 @@ def check_files(folder: Path, eyes: list[tuple[int, str]]) -> None:
     assert {p.name for p in (folder / "pictures").rglob("*") if p.is_file()} == wanted
 
 
+@pytest.mark.slow
 def test_a_capture_is_there_whole_or_not_at_all_wherever_it_is_killed(folder, examiner):
     number, ended, found = 0, -9, []
     while ended == -9:

@@ -75,7 +75,7 @@ def test_an_export_holds_everything_and_says_what_it_is(store, tmp_path):
         data = (out / path).read_bytes()
         assert (sha256(data).hexdigest(), len(data)) == (file["sha256"], file["bytes"])
     assert audit.verify(store.folder, known["head"]).ok
-    assert NOTICE in (out / "README.txt").read_text() and not (tmp_path / "export.part").exists()
+    assert NOTICE in " ".join((out / "README.txt").read_text().split()) and not (tmp_path / "export.part").exists()
 
     rows = read_csv(out / "visits.csv")
     assert [r["participant"] for r in rows] == ["T1-0001", "T1-0002", "T1-0003", "open"]
@@ -454,12 +454,12 @@ def test_the_verbs_carry_a_study_from_one_record_to_another(store, tmp_path, cap
     assert main(["record", "list", "--store", there]) == 0
     assert "T1-0001" in (listed := capsys.readouterr().out) and "refer" in listed and "finished" in listed
     assert main(["record", "export", "--store", there, "--study", "T1", "--out", out]) == 0
-    assert f"1 examinations, 8 files in {out}\nhead " in capsys.readouterr().out
+    assert f"examinations: 1, in {out}\nhead " in capsys.readouterr().out
     desk = str(tmp_path / "desk")
     with Store(tmp_path / "desk") as made:
         made.change_settings(FREE, "test")
     assert main(["record", "import", "--store", desk, out]) == 0
-    assert "1 examinations added, 0 extended, 0 known already" in capsys.readouterr().out
+    assert "examinations: 1 added, 0 extended, 0 known already" in capsys.readouterr().out
     assert main(["record", "list", "--store", desk, "--json", "--search", "T1-0001"]) == 0
     assert msgspec.json.decode(capsys.readouterr().out, type=Visit) == store.visits()[0]
     assert main(["record", "backup", "--store", desk, "--out", str(tmp_path / "copy")]) == 0
