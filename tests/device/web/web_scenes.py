@@ -250,7 +250,10 @@ def shoot(folder: Path, only: str = "") -> None:
                     if scene.name in ("start", "eye-aim", "result-refer", "visit-both"):
                         take(f"phone-{scene.name}", address, language, PHONE, scene)
         if not only or only in "failure":
-            reason = "bundle glaucoma-0.1.0.tnh is damaged (its signature does not match); copy it again"
+            reason = (
+                "/var/lib/tenohira may not be written to; check its owner and permissions, and that its disk is not "
+                "mounted read-only"
+            )
             with served(failure(reason)) as address:
                 for language in ("en", "ja"):
                     take("failure", address, language, SCREEN, Scene("failure", _start))
@@ -259,7 +262,7 @@ def shoot(folder: Path, only: str = "") -> None:
 
 def _save(png: bytes, path: Path) -> None:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for quality in (88, 80, 70, 60, 50):
+    for quality in (80, 70, 60, 50, 40):
         picture.save(path, "JPEG", quality=quality, optimize=True)
         if path.stat().st_size < LARGEST:
             return
