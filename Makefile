@@ -1,4 +1,5 @@
 # make demo    the device install, real sample photographs, a screened page (no torch, no TensorFlow)
+# make serve   the instrument on those photographs: open http://127.0.0.1:8080
 # make test    everything installed, checked and tested
 # make check   style and types only
 # make clean   removes what the others made (not runs/)
@@ -12,7 +13,7 @@ DEV := .venv/installed-$(WANTED)
 BARE := .venv-demo/installed
 BIN := .venv/bin
 
-.PHONY: help demo test check clean
+.PHONY: help demo serve test check clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -25,6 +26,11 @@ demo: $(BARE)
 	  .venv-demo/bin/tenohira samples --simulated 6 --out $(DEMO)/photographs; }
 	@.venv-demo/bin/tenohira screen $(DEMO)/photographs --out $(DEMO)/results --json --page
 	@echo "Open $(DEMO)/results/index.html in a browser."
+
+serve: $(BARE)
+	@test -d $(DEMO)/photographs || $(MAKE) --no-print-directory demo
+	@echo "Open http://127.0.0.1:8080 in a browser; stop with Ctrl-C. The record is in $(DEMO)/record."
+	@.venv-demo/bin/tenohira serve --camera 'replay:$(DEMO)/photographs?repeat=3' --store $(DEMO)/record
 
 # The tests run even where the checks complain, so that one look shows everything.
 test: $(DEV)
