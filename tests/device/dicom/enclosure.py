@@ -5,7 +5,8 @@ namespace with nothing in it but a loopback of its own, and this script relays f
 
 ``FD`` is an inherited listening socket; connections to it go to ``PORT`` inside. Commands come by standard input,
 a line each, and are answered by a line: ``start``, ``kill`` (SIGKILL), ``kill-after BYTES DELAY_MS`` (as soon as
-so many more bytes have gone in), ``alive``. At the end of the input, everything ends.
+so many more bytes have gone in), ``spare`` (forget that, or wait for a kill under way), ``alive``. At the end of
+the input, everything ends.
 """
 
 import fcntl
@@ -25,7 +26,7 @@ class Enclosure:
 
     def __init__(self, command):
         self.command, self.process = command, None
-        self.left, self.delay, self.lock = None, 0.0, threading.Lock()
+        self.left, self.delay, self.lock, self.killing = None, 0.0, threading.Lock(), threading.Lock()
 
     def start(self):
         self.left = None
@@ -47,8 +48,16 @@ class Enclosure:
             if self.left > 0:
                 return
             self.left = None
+            self.killing.acquire()
         time.sleep(self.delay)
         self.kill()
+        self.killing.release()
+
+    def spare(self):
+        with self.lock:
+            self.left = None
+        with self.killing:
+            pass
 
 
 def raise_loopback():
@@ -96,7 +105,7 @@ def main():
         word, *numbers = line.split()
         if word == "kill-after":
             enclosure.delay, enclosure.left = float(numbers[1]) / 1000, int(numbers[0])
-        elif word in ("start", "kill"):
+        elif word in ("start", "kill", "spare"):
             getattr(enclosure, word)()
         print("yes" if enclosure.alive() else "no", flush=True)
     enclosure.kill()

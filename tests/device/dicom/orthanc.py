@@ -97,9 +97,9 @@ class Orthanc:
         """SIGKILL as soon as ``size`` more bytes have gone to it."""
         self._say(f"kill-after {size} {delay_ms}")
 
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._say("alive")
+    def spare(self) -> bool:
+        """Take ``kill_after`` back; returns whether it still runs."""
+        return self._say("spare")
 
     def close(self) -> None:
         """End it and its enclosure."""

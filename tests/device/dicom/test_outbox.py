@@ -119,7 +119,7 @@ def test_an_orthanc_that_is_killed_in_the_middle_holds_exactly_what_was_sent(cli
         if kills < 10:
             orthanc.kill_after(moments.randrange(1, 150_000), moments.choice((0, 0, 5, 20, 60)))
         sender.run_once(hours(2 * hour))
-        if not orthanc.alive():
+        if not orthanc.spare():
             kills += 1
             orthanc.start()
         if store.all_sent():
