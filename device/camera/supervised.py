@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from device.camera import Controls, parse_spec
 from device.camera.wire import Reply, Request, receive_reply, send
@@ -71,11 +71,11 @@ class SupervisedCamera:
 
     def preview(self, deadline: float = 1.0) -> Frame:
         """See ``Camera``. Starting the camera comes on top of the deadline."""
-        return self._picture(Request(do="preview", deadline=_less(deadline)), deadline)
+        return self._picture("preview", deadline)
 
     def still(self, deadline: float = 10.0, raw: bool = False) -> Frame:
         """See ``Camera``. Starting the camera comes on top of the deadline."""
-        return self._picture(Request(do="still", deadline=_less(deadline), raw=raw), deadline)
+        return self._picture("still", deadline, raw)
 
     def close(self, deadline: float = 5.0) -> None:
         """End the child in order within the deadline, or else kill it. A picture that another thread waits for
@@ -102,22 +102,25 @@ class SupervisedCamera:
     ) -> None:
         self.close()
 
-    def _picture(self, request: Request, deadline: float) -> Frame:
-        with _Turn(self._lock, time.monotonic() + deadline):
-            self._start()
-            answer = self._ask(request, deadline)
+    def _picture(self, which: Literal["preview", "still"], deadline: float, raw: bool = False) -> Frame:
+        end = time.monotonic() + deadline
+        with _Turn(self._lock, end):
+            if self._start():
+                end = time.monotonic() + deadline
+            left = max(end - time.monotonic(), 0)
+            answer = self._ask(Request(do=which, deadline=_less(left), raw=raw), left)
         if not isinstance(answer, Frame):
             raise CameraError("the camera gave no picture; photograph again")
         return answer
 
-    def _start(self) -> None:
-        """Have a child with an open camera, or raise CameraError."""
+    def _start(self) -> bool:
+        """Have a child with an open camera, or raise CameraError. Returns whether it had to be started."""
         if self._child is None:
             self._closing.wait(max(0.0, self._started + self._pause - time.monotonic()))
         if self._closing.is_set():
             raise CameraError(CLOSED)
         if self._child is not None:
-            return
+            return False
         self._started = time.monotonic()
         try:
             self._child = _starter.submit(Child, self._program, self.spec).result()
@@ -130,6 +133,7 @@ class SupervisedCamera:
             self.name = answer.camera or self.spec
         if self._controls is not None:
             self._ask(Request(do="set", controls=self._controls), self._opening)
+        return True
 
     def _ask(self, request: Request, deadline: float) -> Reply | Frame:
         assert self._child is not None
@@ -152,7 +156,7 @@ class SupervisedCamera:
             self._child = None
             ending = child.end() if isinstance(error, EOFError) else child.kill()
             if isinstance(error, TimeoutError):
-                raise CameraError(late.format(f"{deadline:g}")) from error
+                raise CameraError(late.format(f"{round(deadline, 1):g}")) from error
             if not isinstance(error, EOFError):
                 raise
             if self._closing.is_set():

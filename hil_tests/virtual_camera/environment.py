@@ -8,11 +8,13 @@ each of the two reaches; nothing of tenohira is imported.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -73,13 +75,14 @@ def build() -> Path:
     root = cache() / fingerprint()
     if not root.exists():
         start = time.monotonic()
-        unfinished = root.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
-        _debian(unfinished)
-        _python(unfinished)
-        _shims(unfinished)
-        unfinished.rename(root)
+        cache().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="unfinished-", dir=cache()) as folder:
+            unfinished = Path(folder) / "root"
+            _debian(unfinished)
+            _python(unfinished)
+            _shims(unfinished)
+            with contextlib.suppress(OSError):  # another run was faster
+                unfinished.rename(root)
         print(f"built {root} in {time.monotonic() - start:.0f} s", file=sys.stderr)
     return root
 

@@ -7,10 +7,21 @@ The first run builds the environment (see README.md); later ones take seconds.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
+import io
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +85,7 @@ def photograph(root: Path, folder: Path, *arguments: object) -> dict:
     return report
 
 
-def difference(picture: Path, source: np.ndarray) -> float:
+def difference(picture: Path | io.BytesIO, source: np.ndarray) -> float:
     """Mean difference in grey levels, of a picture and the source at its size."""
     seen = np.asarray(Image.open(picture).convert("RGB")).astype(int)
     reduced = Image.fromarray(source).resize((seen.shape[1], seen.shape[0]), Image.Resampling.BOX)
@@ -114,3 +125,105 @@ def test_no_camera_is_said_in_words(root, tmp_path):
 def test_a_real_photograph_comes_through(root, data_root, tmp_path):
     source = show(min((data_root / "drishti_gs1" / "images").iterdir()), tmp_path / "pictures")
     check(tmp_path, source, photograph(root, tmp_path, 10))
+
+
+class Service:
+    """A running ``tenohira serve``, spoken to as a machine."""
+
+    def __init__(self, port: int, process: subprocess.Popen) -> None:
+        self.base, self.process = f"http://127.0.0.1:{port}", process
+
+    def get(self, path: str, accept: str = "application/json") -> bytes:
+        request = urllib.request.Request(self.base + path, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
+    def post(self, path: str, **form: str) -> dict:
+        data = urllib.parse.urlencode(form).encode()
+        request = urllib.request.Request(self.base + path, data, {"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def status(self) -> dict:
+        return json.loads(self.get("/api/status"))
+
+
+@contextlib.contextmanager
+def serve(root: Path, folder: Path) -> Iterator[Service]:
+    """``tenohira serve --camera picamera2`` in the environment, until it answers."""
+    (folder / "out").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["python3", "-m", "device.cli", "serve", "--camera", "picamera2", "--store", "/out/store"]
+    command = environment.command(root, folder / "pictures", folder / "out", [*arguments, "--port", str(port)])
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            service = Service(port, process)
+            end = time.monotonic() + 60
+            while True:
+                try:
+                    service.status()
+                    break
+                except (urllib.error.URLError, ConnectionError):
+                    said = (folder / "log").read_text()
+                    assert process.poll() is None and time.monotonic() < end, said
+                    time.sleep(0.2)
+            yield service
+        finally:
+            process.kill()  # unshare takes everything in there with it
+
+
+def eventually(condition, seconds: float = 60.0):
+    end = time.monotonic() + seconds
+    while not (result := condition()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return result
+
+
+def test_the_instrument_photographs_screens_and_records(root, simulated, tmp_path):
+    source = show(simulated, tmp_path / "pictures")
+    with serve(root, tmp_path) as service:
+        start = time.monotonic()
+        live = eventually(lambda: service.get("/live/frame", "image/jpeg"))
+        print(f"first preview after {time.monotonic() - start:.2f} s")
+        assert Image.open(io.BytesIO(live)).size == PREVIEW and difference(io.BytesIO(live), source) < 5
+        assert service.status()["camera"].startswith("picamera2") and not service.status()["camera_error"]
+
+        visit = service.post("/visits", participant="KAN-0001", operator="N1")
+        start = time.monotonic()
+        capture = service.post(f"/visits/{visit['uid']}/OD/captures")
+        print(f"capture to verdict {time.monotonic() - start:.2f} s: {json.dumps(capture['result'])[:500]}")
+        assert capture["camera"] == "picamera2 Virtual Eye" and capture["exposure_us"] is None
+        jpeg = service.get(f"/visits/{visit['uid']}/pictures/{capture['image']}", "image/jpeg")
+        assert hashlib.sha256(jpeg).hexdigest() == capture["image"]
+        assert Image.open(io.BytesIO(jpeg)).size == STILL and difference(io.BytesIO(jpeg), source) < 3
+
+        # The camera's process is killed while somebody looks: it is said in words, and goes on by itself.
+        before, (camera,) = service.status(), cameras(service.process.pid)
+        os.kill(camera, signal.SIGKILL)
+        assert eventually(lambda: cameras(service.process.pid) not in ([], [camera]) or look(service) is None)
+        assert eventually(lambda: look(service) and cameras(service.process.pid) not in ([], [camera]))
+        again = service.post(f"/visits/{visit['uid']}/OD/captures")
+        assert again["uid"] != capture["uid"] and again["camera"] == capture["camera"]
+        assert service.status()["camera_error"] == "" == before["camera_error"]
+
+
+def look(service: Service) -> bytes | None:
+    """A preview, or None where there is none."""
+    return service.get("/live/frame", "image/jpeg") or None
+
+
+def cameras(pid: int) -> list[int]:
+    """The camera's processes among the descendants of a process."""
+    found, todo = [], [pid]
+    while todo:
+        this = todo.pop()
+        try:
+            if b"device.camera.child" in Path(f"/proc/{this}/cmdline").read_bytes().split(b"\0"):
+                found.append(this)
+            tasks = Path(f"/proc/{this}/task").iterdir()
+            todo += [int(p) for task in tasks for p in (task / "children").read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
