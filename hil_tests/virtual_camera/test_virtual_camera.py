@@ -122,6 +122,25 @@ def test_no_camera_is_said_in_words(root, tmp_path):
     assert photograph(root, tmp_path)["error"].startswith("no camera was found; switch the instrument off")
 
 
+def test_a_camera_that_is_taken_says_so(root, simulated, tmp_path):
+    """Within one process: between processes, the virtual camera locks nothing."""
+    show(simulated, tmp_path / "pictures")
+    script = """
+from device.camera import open_camera
+from device.errors import CameraError
+with open_camera("picamera2") as camera:
+    try:
+        open_camera("picamera2")
+    except CameraError as error:
+        print(error)
+    assert camera.preview(20).pixels.any()  # the first one goes on
+"""
+    command = environment.command(root, tmp_path / "pictures", tmp_path, ["python3", "-c", script])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    said = "the camera is in use by another program; close that program and try again\n"
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
 def test_a_real_photograph_comes_through(root, data_root, tmp_path):
     source = show(min((data_root / "drishti_gs1" / "images").iterdir()), tmp_path / "pictures")
     check(tmp_path, source, photograph(root, tmp_path, 10))
