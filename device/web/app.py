@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
@@ -164,7 +165,7 @@ def _application(routes: Sequence[BaseRoute], access: AccessCode, hosts: Sequenc
 
     def refuse(request: Request, status: int, message: str) -> Response:
         if status == 401 and request.method == "GET" and not wants_json(request):
-            return RedirectResponse("/enter", 303)
+            return RedirectResponse(f"/enter?back={quote(request.url.path)}", 303)
         return refused(request, status, message)
 
     return Starlette(

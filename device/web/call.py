@@ -41,6 +41,7 @@ EYE_IN_SENTENCE: dict[Eye, str] = {"OD": "right eye", "OS": "left eye"}
 # What an error is in HTTP; every other TenohiraError is 400.
 STATUS = {
     "NoSuchVisitError": 404,
+    "NoSuchPictureError": 404,
     "VisitClosedError": 409,
     "BusyError": 409,
     "HiddenError": 403,

@@ -95,7 +95,7 @@ def test_the_network_is_refused_without_an_access_code(instrument):
 
 def test_the_access_code_lets_in(instrument):
     client = client_of(instrument, "192.168.1.7", access_code="7431-ab")
-    assert client.get("/history").headers["location"] == "/enter"
+    assert client.get("/history").headers["location"] == "/enter?back=/history"
     assert client.get("/api/status", headers=JSON).status_code == 401
     assert client.post("/visits", data={"participant": "A1"}).status_code == 401
     assert "Access code" in client.get("/enter").text
