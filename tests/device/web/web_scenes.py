@@ -272,7 +272,7 @@ def shoot(folder: Path, only: str = "") -> None:
 
 def _save(png: bytes, path: Path) -> None:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for quality in (80, 70, 60, 50, 40):
+    for quality in (72, 64, 56, 48, 40):
         picture.save(path, "JPEG", quality=quality, optimize=True)
         if path.stat().st_size < LARGEST:
             return
