@@ -25,6 +25,7 @@ from device.record import EYES
 from device.web.call import (
     INTERNAL,
     NO_PAGE,
+    UNREADABLE,
     WRONG_METHOD,
     Page,
     Web,
@@ -181,7 +182,7 @@ def _files() -> list[BaseRoute]:
 
 def _no_page(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return refused(request, status, WRONG_METHOD if status == 405 else NO_PAGE)
+    return refused(request, status, {400: UNREADABLE, 405: WRONG_METHOD}.get(status, NO_PAGE))
 
 
 def _explained(request: Request, error: Exception) -> Response:

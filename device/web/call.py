@@ -54,6 +54,7 @@ INTERNAL = (
     "if it happens again"
 )
 NO_PAGE = "there is no such page; go back to the start"
+UNREADABLE = "what was sent could not be read; go back and send it again"
 WRONG_METHOD = "this address is not for opening in a browser; go back to the start"
 
 log = logging.getLogger(__name__)

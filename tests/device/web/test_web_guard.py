@@ -88,6 +88,12 @@ def test_a_body_that_says_no_length_is_cut_off(client, instrument):
     assert instrument.store.visits() == []
 
 
+def test_a_form_that_cannot_be_read_is_told_in_words(client):
+    kind = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/references", content=b"--x\r\nnonsense", headers=kind)
+    assert answer.status_code == 400 and "What was sent could not be read" in answer.text
+
+
 def test_the_network_is_refused_without_an_access_code(instrument):
     answer = client_of(instrument, "192.168.1.7").get("/")
     assert answer.status_code == 403 and "own screen only" in answer.text
