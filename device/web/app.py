@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
@@ -24,6 +25,7 @@ from device.record import EYES
 from device.web.call import (
     INTERNAL,
     NO_PAGE,
+    UNREADABLE,
     WRONG_METHOD,
     Page,
     Web,
@@ -164,7 +166,7 @@ def _application(routes: Sequence[BaseRoute], access: AccessCode, hosts: Sequenc
 
     def refuse(request: Request, status: int, message: str) -> Response:
         if status == 401 and request.method == "GET" and not wants_json(request):
-            return RedirectResponse("/enter", 303)
+            return RedirectResponse(f"/enter?back={quote(request.url.path)}", 303)
         return refused(request, status, message)
 
     return Starlette(
@@ -180,7 +182,7 @@ def _files() -> list[BaseRoute]:
 
 def _no_page(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    return refused(request, status, WRONG_METHOD if status == 405 else NO_PAGE)
+    return refused(request, status, {400: UNREADABLE, 405: WRONG_METHOD}.get(status, NO_PAGE))
 
 
 def _explained(request: Request, error: Exception) -> Response:

@@ -41,6 +41,7 @@ EYE_IN_SENTENCE: dict[Eye, str] = {"OD": "right eye", "OS": "left eye"}
 # What an error is in HTTP; every other TenohiraError is 400.
 STATUS = {
     "NoSuchVisitError": 404,
+    "NoSuchPictureError": 404,
     "VisitClosedError": 409,
     "BusyError": 409,
     "HiddenError": 403,
@@ -53,6 +54,7 @@ INTERNAL = (
     "if it happens again"
 )
 NO_PAGE = "there is no such page; go back to the start"
+UNREADABLE = "what was sent could not be read; go back and send it again"
 WRONG_METHOD = "this address is not for opening in a browser; go back to the start"
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -10,12 +11,15 @@ from typing import NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from device.errors import StoreError
 from device.eyes import EyeResult, eye_result, hidden
 from device.language import LANGUAGES
 from device.record import EYES, Capture, Eye, NotImaged, Parcel, Reading, Visit
 from device.web.call import Call
 from device.web.masking import require_shown, unread, visible_pictures, visit_json
 from device.web.outlines import Drawing, cut_out, drawing, reduced
+
+log = logging.getLogger(__name__)
 
 SIDES = (240, 1000)  # pixels that photographs are reduced to
 
@@ -51,10 +55,19 @@ def state_of(call: Call, visit: Visit, eye: Eye) -> EyeState:
         captures=captures,
         answer=answer,
         evidence=evidence,
-        drawing=drawing(evidence, call.store.picture, outlines=not hides) if evidence else None,
+        drawing=_drawing(call, evidence, outlines=not hides) if evidence else None,
         not_imaged=given_up[-1] if given_up else None,
         readings=tuple(r for r in visit.readings if r.laterality == eye),
     )
+
+
+def _drawing(call: Call, capture: Capture, outlines: bool) -> Drawing | None:
+    """None where the photograph cannot be read: the rest of the visit is shown all the same."""
+    try:
+        return drawing(capture, call.store.picture, outlines)
+    except (OSError, StoreError) as error:
+        log.error("the photograph of capture %s: %s", capture.uid, error)
+        return None
 
 
 def show(call: Call) -> Response:

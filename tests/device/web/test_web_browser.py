@@ -163,7 +163,7 @@ def test_without_scripts_everything_but_the_coaching_works(browser, root, instru
     page.click("text=日本語")
     page.wait_for_selector("text=要精密検査")
     page.click("text=終了")
-    page.wait_for_selector("text=次の受診者")
+    page.wait_for_selector(".record")
 
 
 def test_the_button_on_the_instrument_photographs(browser, root, instrument):

@@ -88,6 +88,12 @@ def test_a_body_that_says_no_length_is_cut_off(client, instrument):
     assert instrument.store.visits() == []
 
 
+def test_a_form_that_cannot_be_read_is_told_in_words(client):
+    kind = {"content-type": "multipart/form-data"}  # and no boundary
+    answer = client.post("/references", content=b"--x\r\nnonsense", headers=kind)
+    assert answer.status_code == 400 and "What was sent could not be read" in answer.text
+
+
 def test_the_network_is_refused_without_an_access_code(instrument):
     answer = client_of(instrument, "192.168.1.7").get("/")
     assert answer.status_code == 403 and "own screen only" in answer.text
@@ -95,7 +101,7 @@ def test_the_network_is_refused_without_an_access_code(instrument):
 
 def test_the_access_code_lets_in(instrument):
     client = client_of(instrument, "192.168.1.7", access_code="7431-ab")
-    assert client.get("/history").headers["location"] == "/enter"
+    assert client.get("/history").headers["location"] == "/enter?back=/history"
     assert client.get("/api/status", headers=JSON).status_code == 401
     assert client.post("/visits", data={"participant": "A1"}).status_code == 401
     assert "Access code" in client.get("/enter").text

@@ -83,6 +83,14 @@ def test_a_double_tap_begins_one_visit(client, instrument):
     assert [v.uid for v in instrument.store.visits()] == [uid]
 
 
+def test_an_answer_that_got_lost_is_given_again(client, instrument):
+    here = f"/visits/{visit(instrument).uid}/OD"
+    uid = re.search(r'name="uid" value="([^"]+)"', client.get(here).text)[1]
+    taken = [client.post(f"{here}/captures", data={"uid": uid}, headers=JSON).json() for _ in range(2)]
+    assert taken[0] == taken[1] and taken[0]["uid"] == uid
+    assert client.post(f"{here}/captures", data={"uid": "../../x"}, headers=JSON).json()["uid"] != uid
+
+
 @pytest.mark.parametrize("code", ["Anna Muster", "山田", "-1", "x" * 33, "<b>", "a\nb"])
 def test_a_name_is_no_code(client, instrument, code):
     answer = client.post("/visits", data={"participant": code})
@@ -202,6 +210,19 @@ def test_the_photograph_and_its_parts(client, instrument):
     other = visit(instrument, "A2")
     assert client.get(f"/visits/{other.uid}/pictures/{capture.image}").status_code == 404  # of another visit
     assert client.get(here + "?side=99999").content == whole.content
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_a_photograph_that_is_lost_hides_nothing_else(client, instrument, damage):
+    here = f"/visits/{visit(instrument, od=[GLAUCOMA], os=[HEALTHY]).uid}"
+    path = instrument.store.picture(instrument.store.visits()[0].captures[0].image)
+    path.chmod(0o600)
+    path.unlink() if damage == "gone" else path.write_bytes(b"\xff\xd8no picture")
+    page = client.get(f"{here}/OD").text
+    assert "cannot be read from the disk" in page and "REFER" in page
+    assert "NO REFERRAL" in client.get(here).text
+    client.post(f"{here}/finish")
+    assert "NO REFERRAL" in client.get(here).text
 
 
 def test_dicom_files_come_as_one_zip(client, instrument):

@@ -49,6 +49,7 @@ class Take:
     chance: float = 0.21
     spread: float = 0.03
     cause: str = ""  # of a rejected photograph
+    usable: str = ""  # cause of one that is graded all the same
     reasons: tuple[str, ...] = ()  # of one that is ungradable though its quality is good
     other_eye: bool = False  # the disc lies where the other eye has it
 
@@ -110,13 +111,15 @@ class FakeInstrument:
         return Live(sequence, preview(self.coaching.ready), self.coaching, presses=self.presses)
 
     def capture(self, visit: str, eye: str, uid: str = "") -> Capture:
+        if known := next((c for c in self.store.visit(visit).captures if c.uid == uid), None):
+            return known
         if self.fault is not None:
             fault, self.fault = self.fault, None
             raise fault
         if self.error:
             raise CameraError(self.error)
         time.sleep(self.slow)
-        capture, pictures = photographed(visit, eye, self.takes.pop(0) if self.takes else Take())
+        capture, pictures = photographed(visit, eye, self.takes.pop(0) if self.takes else Take(), uid)
         self.store.add_capture(capture, pictures)
         return capture
 
@@ -178,7 +181,7 @@ def ellipse(eye: simulated.Eye, vertical: float, horizontal: float, shift: float
     return encoded(cv2.ellipse(np.zeros((SIZE, SIZE), np.uint8), box, 255, -1), "PNG")
 
 
-def photographed(visit: str, eye: str, take: Take) -> tuple[Capture, list[bytes]]:
+def photographed(visit: str, eye: str, take: Take, uid: str = "") -> tuple[Capture, list[bytes]]:
     """A capture as the instrument makes it, and its pictures."""
     shown = {"OD": "OS", "OS": "OD"}[eye] if take.other_eye else eye
     anatomy, _ = drawn(shown, take.vcdr)
@@ -191,15 +194,15 @@ def photographed(visit: str, eye: str, take: Take) -> tuple[Capture, list[bytes]
     shots = tuple(_shot(take, good, offset) for offset in (-take.spread, 0.0, take.spread))
     kept = shots[1]
     image = hashlib.sha256(jpeg).hexdigest()
-    tip = TIPS.get(take.cause, "") if take.cause else ""
-    quality = {"grade": kept.grade, "score": kept.score, "cause": take.cause, "tip": tip}
+    tip = TIPS.get(take.cause or take.usable, "")
+    quality = {"grade": kept.grade, "score": kept.score, "cause": take.cause or take.usable, "tip": tip}
     row = Row(
         image=f"{image}.jpg", laterality=eye, outcome=kept.outcome, reasons=kept.reasons, tip=tip, quality=quality,
         vcdr=kept.vcdr, glaucoma_probability=kept.glaucoma_probability,
         operating_points={"glaucoma_probability": POINT} if good else {}, bundles=BUNDLES,
     )  # fmt: skip
     capture = Capture(
-        uid=str(uuid.uuid4()), visit=visit, laterality=eye, taken=now(), image=image,
+        uid=uid or str(uuid.uuid4()), visit=visit, laterality=eye, taken=now(), image=image,
         overlay=hashlib.sha256(overlay).hexdigest(), masks=names, result=row, shots=shots, kept=1,
         seen_laterality="unknown" if take.cause else shown, camera="simulated",
     )  # fmt: skip
@@ -217,8 +220,8 @@ def _shot(take: Take, good: bool, offset: float) -> Shot:
     reason = f"glaucoma probability {chance:.2f} {words} the referral threshold {THRESHOLD:.2f} (balanced)"
     return Shot(
         outcome=Outcome.REFER if refer else Outcome.NO_REFERRAL,
-        grade="good",
-        score=0.9,
+        grade="usable" if take.usable else "good",
+        score=0.5 if take.usable else 0.9,
         vcdr=round(take.vcdr + offset / 4, 4),
         glaucoma_probability=chance,
         reasons=(reason,),

@@ -37,6 +37,11 @@ LARGEST = 80_000  # bytes of a screenshot
 
 HEALTHY, GLAUCOMA = Take(0.35, 0.21), Take(0.75, 0.81)
 BLURRED = Take(cause="defocus")
+UNSURE = (
+    "the outline of the optic disc does not settle",
+    "nothing in the picture is an optic disc with any certainty",
+    "the outlined disc is 52% of the field of view wide, which is implausible",
+)
 AIMING = Coaching()
 READY = Coaching(focus=0.93, centre=(0.5, 0.5), radius=0.46, tip="", ready=True)
 CHECKS = (
@@ -163,6 +168,11 @@ SCENES = (
         fits=True,
     ),
     Scene("result-refer", _path("/OD", od=[GLAUCOMA]), fits=True),
+    Scene("result-near-threshold", _path("/OD", od=[Take(0.6, 0.48, 0.05)]), fits=True),
+    Scene("result-usable", _path("/OD", od=[Take(0.35, 0.21, usable="motion")]), fits=True),
+    Scene("result-usable-near", _path("/OD", od=[Take(0.6, 0.48, 0.05, usable="over-exposure")]), fits=True),
+    Scene("result-last-failed", _path("/OD", od=[HEALTHY, BLURRED]), fits=True),
+    Scene("result-not-found", _path("/OD", od=[Take(reasons=UNSURE)]), fits=True),
     Scene("result-close-up", _path("/OD", od=[GLAUCOMA]), fits=True, click="text=/Close-up|拡大/"),
     Scene("result-no-referral", _path("/OS", od=[GLAUCOMA], os=[HEALTHY]), fits=True),
     Scene("result-rejected", _path("/OD", od=[BLURRED]), fits=True),
@@ -251,8 +261,8 @@ def shoot(folder: Path, only: str = "") -> None:
                         take(f"phone-{scene.name}", address, language, PHONE, scene)
         if not only or only in "failure":
             reason = (
-                "/var/lib/tenohira may not be written to; check its owner and permissions, and that its disk is not "
-                "mounted read-only"
+                "/var/lib/tenohira may not be written to; check its owner and permissions, and that its disk is "
+                "not mounted read-only"
             )
             with served(failure(reason)) as address:
                 for language in ("en", "ja"):
@@ -262,7 +272,7 @@ def shoot(folder: Path, only: str = "") -> None:
 
 def _save(png: bytes, path: Path) -> None:
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    for quality in (80, 70, 60, 50, 40):
+    for quality in (72, 64, 56, 48, 40):
         picture.save(path, "JPEG", quality=quality, optimize=True)
         if path.stat().st_size < LARGEST:
             return
