@@ -48,17 +48,20 @@ def run(
     store: Path | None = None,
     camera: str | Camera | None = None,
     *,
+    light: str | None = None,
     keep_free_mb: int = Settings().keep_free_mb,
     board: Health | None = None,
 ) -> list[Check]:
     """Every check, in the order in which an operator reads them. Takes a few seconds.
 
     ``bundles`` and ``keys`` are folders (default: the shipped ones), ``store`` the folder of records, ``camera`` a
-    specification ("picamera2", "simulated"), or a camera that is open already and stays open. What is None is not
-    there to be checked, and its check says so. ``board`` is a look that was taken already.
+    spec ("picamera2", "simulated"), or a camera that is open already and stays open; ``light`` is the spec of one
+    (``device.light``) that nobody uses at the moment. What is None is not there to be checked. ``board`` is a look
+    that was taken already.
     """
     return [
         _made("camera", lambda: _camera(camera)),
+        *([] if light is None else [_made("light", lambda: _light(light))]),
         *software(bundles, keys, store, keep_free_mb=keep_free_mb),
         *_board(board or health.read(last_written(store))),
     ]
@@ -133,6 +136,17 @@ def _seen(camera: Camera) -> Check:
             "Take off the lens cap, switch the light on, and check the cable of the camera.",
         )
     return Check("camera", True, f"the camera {camera.name} gives pictures of {width} x {height} pixels")
+
+
+def _light(spec: str) -> Check:
+    """Whether the pins can be had; nothing is switched on. Raises LightError."""
+    from device.light import NoLight, open_light
+
+    opened = open_light(spec)
+    opened.close()
+    if isinstance(opened, NoLight):
+        return Check("light", None, "no lights and no button are configured")
+    return Check("light", True, "the pins of lights and button can be used")
 
 
 def _complete(folder: Path, paths: list[Path]) -> Check:

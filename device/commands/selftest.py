@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the records")
     parser.add_argument(
-        "--camera", metavar="SPEC", help="picamera2, replay:PATH or simulated; the service has it open"
+        "--camera", metavar="SPEC", help="picamera2, replay:PATH or simulated; not while the service has it open"
+    )
+    parser.add_argument(
+        "--light", metavar="SPEC", help="gpio:preview=17,flash=27,button=22; not while the service has it open"
     )
     parser.add_argument(
         "--bundles", type=Path, metavar="DIR", help="folder of bundles (default: the shipped ones)"
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.software:
         checks = selftest.software(args.bundles, args.keys, args.store)
     else:
-        checks = selftest.run(args.bundles, args.keys, args.store, args.camera)
+        checks = selftest.run(args.bundles, args.keys, args.store, args.camera, light=args.light)
     ok = selftest.passed(checks)
     if args.json:
         report = {"software": __version__, "ok": ok, "checks": checks}

@@ -166,7 +166,7 @@ look_at_wheels() {
 packages() {
   needed='python3-venv'
   wanted='python3-picamera2 python3-gpiozero python3-lgpio'
-  [ $kiosk = no ] || wanted="$wanted cage chromium"
+  [ $kiosk = no ] || wanted="$wanted cage xwayland chromium" # cage ends without Xwayland
   absent=''
   for package in $needed $wanted; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || absent="$absent $package"

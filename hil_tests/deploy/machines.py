@@ -67,32 +67,50 @@ def lacking() -> str:
     return f"not installed: {', '.join(absent)}" if absent else ""
 
 
+class System:
+    """systemd on a card, in a container."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def boot(self) -> None:
+        """Start, and wait until it answers."""
+        command = ["systemd-nspawn", "--quiet", "--directory", self._machine.root, "--boot", "--keep-unit"]
+        command += ["--register=no", "--machine", f"tenohira-{self._machine.port}"]
+        command += ["--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        with (self._machine.root.parent / "console.log").open("ab") as console:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        reachable(self._machine)
+
+    def cut_power(self) -> None:
+        """Everything in it ends at once, by SIGKILL; nothing is written any more."""
+        assert self._process is not None
+        # The first process of the container, with which the kernel ends all others; without it nspawn ends, too.
+        for first in Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split():
+            os.kill(int(first), signal.SIGKILL)
+        self._process.wait(30)
+
+    def shut_down(self) -> None:
+        """In order; by force where that takes too long."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.cut_power()
+
+
 @contextmanager
-def booted(folder: Path) -> Iterator[Machine]:
+def booted(folder: Path) -> Iterator[tuple[Machine, System]]:
     """A machine on which systemd runs."""
     with _card(folder) as machine:
-        command = [
-            "systemd-nspawn",
-            "--quiet",
-            "--directory",
-            machine.root,
-            "--boot",
-            "--register=no",
-            "--keep-unit",
-        ]
-        command += ["--machine", "tenohira-deploy", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
-        with (folder / "console.log").open("wb") as console:
-            system = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
-            try:
-                _reachable(machine)
-                yield machine
-            finally:
-                system.send_signal(signal.SIGTERM)  # an orderly power-off
-                try:
-                    system.wait(60)
-                except subprocess.TimeoutExpired:
-                    system.kill()
-                    system.wait()
+        system = System(machine)
+        try:
+            system.boot()
+            yield machine, system
+        finally:
+            system.shut_down()
 
 
 @contextmanager
@@ -106,7 +124,7 @@ def without_systemd(folder: Path) -> Iterator[Machine]:
         (machine.root / "run/sshd").mkdir(mode=0o755)
         server = subprocess.Popen(["chroot", machine.root, "/usr/sbin/sshd", "-D"])
         try:
-            _reachable(machine)
+            reachable(machine)
             yield machine
         finally:
             server.terminate()
@@ -156,7 +174,8 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _reachable(machine: Machine) -> None:
+def reachable(machine: Machine) -> None:
+    """Wait until it answers."""
     end = time.monotonic() + BOOT_S
     while time.monotonic() < end:
         try:

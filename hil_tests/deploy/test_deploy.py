@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
@@ -55,14 +56,15 @@ def wheels(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory):
-    with machines.booted(tmp_path_factory.mktemp("machine")) as booted:
-        yield booted
+def booted(tmp_path_factory):
+    with machines.booted(tmp_path_factory.mktemp("machine")) as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
-def instrument(machine, wheels):
+def instrument(booted, wheels):
     """The machine with the first version on it, and what deploy said."""
+    machine, _ = booted
     looked = deploy(machine, "--wheels", wheels, "--dry-run")
     assert looked.returncode == 0 and "nothing was changed" in looked.stdout
     assert machine.ssh("ls /opt") == ""
@@ -89,6 +91,17 @@ def another(wheels: Path, folder: Path, version: str, **changes: bytes) -> Path:
 
 def status(machine: Machine) -> dict:
     with urllib.request.urlopen(f"http://127.0.0.1:{machine.pages}/api/status", timeout=30) as answer:
+        return json.load(answer)
+
+
+def asked(machine: Machine, path: str, **form: str) -> dict:
+    """What the instrument answers to a form."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{machine.pages}{path}",
+        urllib.parse.urlencode(form).encode(),
+        {"Accept": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return json.load(answer)
 
 
@@ -126,14 +139,28 @@ def test_the_service_has_no_rights_that_it_does_not_need(instrument):
 def test_the_self_test_passes_inside_of_the_service(instrument):
     """Camera process, runtime and record under the unit's restrictions, with the golden vectors to the bit."""
     machine, _ = instrument
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{machine.pages}/selftest", method="POST", headers={"Accept": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        checks = json.load(answer)["checks"]
+    checks = asked(machine, "/selftest")["checks"]
     assert checks[0]["name"] == "camera" and checks[0]["ok"] is True
     assert sum(check["name"].startswith("model ") for check in checks) == 4
     assert [check for check in checks if check["ok"] is False] == []
+
+
+def test_an_examination_after_a_power_cut(instrument, booted):
+    """What was answered is there again, and the instrument by itself."""
+    machine, system = booted
+    visit = asked(machine, "/visits", participant="KAN-0012")["uid"]
+    taken = asked(machine, f"/visits/{visit}/OD/captures")
+    assert taken["laterality"] == "OD" and taken["result"]["outcome"] in ("refer", "no_referral", "ungradable")
+    system.cut_power()
+    system.boot()
+    end = time.monotonic() + 60
+    while shown(machine, "SubState") != "running":
+        assert time.monotonic() < end, "the service did not come back"
+        time.sleep(0.5)
+    request = urllib.request.Request(f"http://127.0.0.1:{machine.pages}/visits/{visit}")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert "KAN-0012" in answer.read().decode()
+    assert machine.ssh("cd / && sudo -u tenohira tenohira audit verify --store /var/lib/tenohira/record")
 
 
 def test_the_board_and_the_logs_are_looked_after(instrument):

@@ -230,6 +230,16 @@ def test_a_camera_that_is_not_connected():
     assert Translator("ja").knows(found.said), found.said
 
 
+@pytest.mark.parametrize(
+    ("spec", "ok"), [("none", None), ("gpio:preview=17,button=22", True), ("gpio:preview=99", False)]
+)
+def test_the_pins_of_lights_and_button(monkeypatch, spec, ok):
+    monkeypatch.setenv("GPIOZERO_PIN_FACTORY", "mock")
+    found = selftest.run(light=spec, board=WELL)[1]
+    assert found.name == "light" and found.ok is ok
+    assert Translator("ja").knows(found.said), found.said
+
+
 def test_a_fault_of_ours_fails_its_check_alone(monkeypatch, store):
     monkeypatch.setattr(selftest, "_probe", lambda store: 1 / 0)
     checks = selftest.software(store=store)
