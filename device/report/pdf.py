@@ -54,8 +54,9 @@ def render(
     """The report of ``visit`` as a PDF of one page, in ``language`` (en, ja).
 
     ``store_picture`` gives the file of a picture's SHA-256; one that is gone or was changed is said to be so on
-    the page. ``audit_head`` is the hash of the audit log's last entry, printed where given. In a masked visit
-    nothing that the instrument found is shown before each photographed eye was graded (``device.eyes.hidden``).
+    the page. ``audit_head`` (``Store.head()``) is printed where given, to hold the log against later. In a masked
+    visit nothing that the instrument found is shown before each photographed eye was graded
+    (``device.eyes.hidden``).
     The same visit gives the same bytes; times are in the machine's time zone.
     """
     # Of both eyes, while one waits for its reader: the answer for one tells what to expect of the other.

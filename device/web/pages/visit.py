@@ -118,7 +118,7 @@ def report(call: Call) -> Response:
     language = call.request.query_params.get("language", call.language)
     if language not in LANGUAGES:
         raise HTTPException(404)
-    pdf = render(visit, call.store.picture, call.store.settings, language)
+    pdf = render(visit, call.store.picture, call.store.settings, language, audit_head=call.store.head())
     return _download(pdf, "application/pdf", f"{_name(visit)}-{language}.pdf")
 
 

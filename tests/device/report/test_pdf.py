@@ -94,7 +94,8 @@ def test_it_says_it_in_japanese_as_real_text(pictures):
     for said in (
         Translator("ja")(NOTICE), "右眼（OD）", "左眼（OS）", "要精密検査", "判定不能", "髙橋眼科医院",
         "緑内障の可能性0.80は紹介基準値0.47（balanced）以上。", "画質不良のため判定できません（ピントぼけ）。",
-        "視神経乳頭縁の血管にピントを合わせ直し、レンズを拭いてください。", "鼻側", "写真1枚のため、ばらつきは不明",
+        "視神経乳頭縁の血管にピントを合わせ直し、レンズを拭いてください。", "鼻側",
+        "写真1枚のため、ばらつきは不明",
     ):  # fmt: skip
         assert said.replace(" ", "") in text, said
 
