@@ -86,6 +86,10 @@ class BusyError(TenohiraError):
     """The instrument is taking a photograph already. Do: wait for its result."""
 
 
+class ErrandError(TenohiraError):
+    """A report, DICOM objects or a sending, made in a process of its own, failed. Do: what the message says."""
+
+
 class SamplesError(TenohiraError):
     """The sample photographs could not be fetched or failed their hash check.
 

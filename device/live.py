@@ -134,6 +134,7 @@ class LivePreview:
                 jpeg=encode_jpeg(frame.pixels, PREVIEW_QUALITY),
                 pixels=frame.pixels,
                 coaching=self._coach(frame.pixels),
+                camera=frame.camera,
                 error="",
             )
         except CameraError as error:

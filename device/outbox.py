@@ -7,7 +7,6 @@ sending again is harmless, and after a failure only what is missing is sent.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from device.errors import PacsError, PacsUnreachableError, TenohiraError
 from device.record import EYES, Parcel, Settings, Visit
-from device.record import now as present
 
 if TYPE_CHECKING:
     from device.dicom.archive import Archive, Receipt
@@ -119,30 +117,3 @@ def later(now: str, attempts: int) -> str:
     wait = min(FIRST_WAIT * 2 ** min(attempts, 20), LONGEST_WAIT)
     return (datetime.fromisoformat(now) + timedelta(seconds=wait)).isoformat(timespec="milliseconds")
 
-
-class Sender:
-    """Runs an outbox in a thread of its own until it is stopped; whatever happens in a run, the next one comes."""
-
-    def __init__(self, store: Parcels, every: float = 20.0, clock: Callable[[], str] = present) -> None:
-        self._stopping = threading.Event()
-        self.outbox = Outbox(store, self._stopping.is_set)
-        self._every, self._clock = every, clock
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
-
-    def start(self) -> None:
-        """Begin. Once only."""
-        self._thread.start()
-
-    def stop(self, deadline: float = 5.0) -> bool:
-        """End after the object under way; returns whether it ended within ``deadline`` seconds."""
-        self._stopping.set()
-        self._thread.join(deadline)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self.outbox.run_once(self._clock())
-            except Exception:  # the store itself, such as a full disk: it says so elsewhere
-                log.exception("the outbox could not run")
-            self._stopping.wait(self._every)

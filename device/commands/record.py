@@ -1,17 +1,21 @@
-"""``tenohira record list|export|import|backup``: what an instrument has recorded, elsewhere."""
+"""``tenohira record ACTION``: what an instrument has recorded, elsewhere."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
 
 from device.commands.audit import SOMETHING_WRONG, shown, summary
-from device.errors import StoreError
+from device.errors import NoSuchVisitError, StoreError
 from device.eyes import eye_result
-from device.record import EYES, Visit
+from device.language import LANGUAGES
+from device.record import EYES, Visit, now
+from device.results import write_file
 from device.store import Store
 from device.store.store import exists
 
@@ -43,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "exit code 1 where a check of the copy finds something wrong",
     )
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+    one = action("report", "write the report of an examination as PDF (docs/report.md)")
+    _visit_argument(one)
+    one.add_argument("--out", type=Path, required=True, metavar="FILE", help="the PDF to write")
+    one.add_argument("--language", choices=sorted(LANGUAGES), help="default: the instrument's")
+    one = action("dicom", "write the DICOM objects of an examination (docs/dicom.md)")
+    _visit_argument(one)
+    one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
+    action("send", "send what is due to the archive of the settings, as the instrument does by itself")
+
+
+def _visit_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("visit", metavar="EXAMINATION", help="its uid, or its number on this instrument")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,9 +74,43 @@ def run(args: argparse.Namespace) -> int:
             result = store.backup(args.out)
             print(*result.problems, summary(result), sep="\n")
             return 0 if result.ok else SOMETHING_WRONG
-        else:
+        elif args.action in ("export", "import"):
             _exchange(store, args)
+        else:
+            {"report": _report, "dicom": _dicom, "send": _send}[args.action](store, args)
     return 0
+
+
+def _report(store: Store, args: argparse.Namespace) -> None:
+    from device.report.pdf import render
+
+    visit, settings = _visit(store, args.visit), store.settings
+    pdf = render(visit, store.picture, settings, args.language or settings.language, audit_head=store.head())
+    write_file(args.out, pdf)
+
+
+def _dicom(store: Store, args: argparse.Namespace) -> None:
+    from device.dicom.write import each, save
+
+    save(each(_visit(store, args.visit), store.picture), args.out)
+
+
+def _send(store: Store, args: argparse.Namespace) -> None:
+    from device.outbox import Outbox
+
+    told = threading.Event()  # to end: after the object under way
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    Outbox(store, told.is_set).run_once(now())
+
+
+def _visit(store: Store, name: str) -> Visit:
+    """By uid, or by number."""
+    if not name.isdecimal():
+        return store.visit(name)
+    found = [v for v in store.visits(name, ALL) if v.number == int(name)]
+    if len(found) != 1:
+        raise NoSuchVisitError(f"there is no one examination {name} in this record; give its uid")
+    return found[0]
 
 
 def _exchange(store: Store, args: argparse.Namespace) -> None:

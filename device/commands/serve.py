@@ -14,6 +14,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from device import errand
 from device.camera import parse_spec
 from device.camera.supervised import SupervisedCamera
 from device.errors import TenohiraError, UsageError
@@ -21,14 +22,16 @@ from device.health import Watch
 from device.instrument import Instrument
 from device.light import LitCamera, open_light
 from device.notify import Heartbeat, Notifier
-from device.outbox import Sender
 from device.record import now
+from device.repeating import Repeating
 from device.store import Store
 from device.web import app as pages
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE = 3  # seconds for requests under way when the service is told to stop; a live preview would never end
 AGAIN = 10.0  # seconds until an instrument that could not start is tried again
+SEND = 20.0  # seconds between two looks whether something is to be sent
+LONGEST_SENDING = 3600.0  # seconds; then it is started anew
 TIDY = 3600.0  # seconds between two looks for examinations whose time is over
 EPILOG = """
 The pages are for this machine alone, unless --listen says otherwise; then an access code is asked for: the one in
@@ -119,12 +122,20 @@ class Running:
             )
             light.on_shutter(self.instrument.press_shutter)
             self.watch = parts.enter_context(Watch(lambda: _newest(store)))
-            sender = Sender(store)
-            sender.start()
-            parts.callback(sender.stop)
-            tidy = Repeating(TIDY, lambda: store.expire(now()))
-            parts.callback(tidy.end)
+            for every, what, name in ((SEND, self._send, "sending"), (TIDY, self._tidy, "tidying up")):
+                parts.callback(Repeating(every, what, name).close)
             self._parts = parts.pop_all()
+
+    def _send(self, cancelled: Callable[[], bool]) -> None:
+        """What is due goes out in a process of its own: DICOM's libraries are as large as the instrument."""
+        store = self.instrument.store
+        if store.settings.pacs.kind and store.due(now()):
+            command = ("record", "send", "--store", str(store.folder))
+            errand.run(*command, deadline=LONGEST_SENDING, cancelled=cancelled)
+
+    def _tidy(self, cancelled: Callable[[], bool]) -> None:
+        for uid in self.instrument.store.expire(now()):
+            log.info("examination %s was removed: its time was over", uid)
 
     def close(self) -> None:
         """End all of it; what is recorded stays."""
@@ -185,28 +196,6 @@ class Service:
         self._app = pages.build(instrument, selftest=instrument.selftest, access_code=self._code)
         self.state = "ready"
         return True
-
-
-class Repeating:
-    """Does something again and again in a thread of its own; what goes wrong is logged and tried the next time."""
-
-    def __init__(self, every: float, what: Callable[[], object]) -> None:
-        self._every, self._what, self._ended = every, what, threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tidy", daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        """Stop, after what is under way."""
-        self._ended.set()
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            try:
-                self._what()
-            except Exception:
-                log.exception("tidying up failed; it is tried again")
-            self._ended.wait(self._every)
 
 
 def _default_store() -> Path:

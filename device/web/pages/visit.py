@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from device import errand
 from device.errors import StoreError
 from device.eyes import EyeResult, eye_result, hidden
 from device.language import LANGUAGES
@@ -111,28 +113,32 @@ def report(call: Call) -> Response:
 
     Raises HiddenError while an answer is hidden from a reader.
     """
-    from device.report.pdf import render
-
     visit = call.store.visit(call.visit_uid)
     require_shown(visit)
     language = call.request.query_params.get("language", call.language)
     if language not in LANGUAGES:
         raise HTTPException(404)
-    pdf = render(visit, call.store.picture, call.store.settings, language, audit_head=call.store.head())
-    return _download(pdf, "application/pdf", f"{_name(visit)}-{language}.pdf")
+    with tempfile.TemporaryDirectory(prefix="tenohira-") as folder:
+        pdf = Path(folder, "report.pdf")
+        _errand(call, "report", visit.uid, "--language", language, "--out", str(pdf))
+        return _download(pdf.read_bytes(), "application/pdf", f"{_name(visit)}-{language}.pdf")
 
 
 def dicom(call: Call) -> Response:
     """``GET /visits/VISIT/dicom.zip``: every object of the visit. Raises HiddenError as the report does."""
-    from device.dicom.write import each, encode
-
     visit = call.store.visit(call.visit_uid)
     require_shown(visit)
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, data in enumerate(each(visit, call.store.picture), start=1):
-            archive.writestr(f"{_name(visit)}/{number:03}-{data.Modality}.dcm", encode(data))
+    with tempfile.TemporaryDirectory(prefix="tenohira-") as folder:
+        _errand(call, "dicom", visit.uid, "--out", folder)
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(Path(folder).iterdir()):
+                archive.write(path, f"{_name(visit)}/{path.name}")
     return _download(out.getvalue(), "application/zip", f"{_name(visit)}-dicom.zip")
+
+
+def _errand(call: Call, action: str, *arguments: str) -> None:
+    errand.run("record", action, *arguments, "--store", str(call.store.folder))
 
 
 def picture(call: Call) -> Response:

@@ -21,7 +21,7 @@ from device import outbox
 from device.dicom import dicomweb, dimse, write
 from device.dicom.archive import Receipt
 from device.errors import DicomError
-from device.outbox import Outbox, Sender, later
+from device.outbox import Outbox, later
 from device.record import Pacs, Parcel, Settings, Visit, now
 
 START = "2026-11-24T09:00:00.000+00:00"
@@ -317,22 +317,6 @@ def test_without_an_archive_nothing_is_tried(clinic):
     store = Parcels(clinic.pictures, [clinic.visit(("OD",))], Pacs())
     Outbox(store).run_once(START)
     assert not store.errors() and not store.all_sent()
-
-
-def test_the_sender_goes_on_after_any_error_and_stops(clinic, monkeypatch):
-    runs, enough = [], threading.Event()
-
-    def run_once(self, now: str) -> None:
-        runs.append(now)
-        if len(runs) == 3:
-            enough.set()
-        raise RuntimeError("the store broke")
-
-    monkeypatch.setattr(outbox.Outbox, "run_once", run_once)
-    sender = Sender(Parcels(clinic.pictures, [], Pacs()), every=0.01)
-    sender.start()
-    assert enough.wait(20)
-    assert sender.stop()
 
 
 def test_a_sender_that_is_stopped_in_the_middle_marks_nothing_as_sent(clinic, liar):
