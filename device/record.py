@@ -46,7 +46,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
     taken: str
     image: str
     overlay: str  # JPEG: the picture of ``device.overlay``
-    masks: dict[str, str] = {}  # PNG of 0 and 255 by structure (disc, cup), in the image's geometry
+    masks: dict[str, str] = {}  # PNG, black and white, by structure (disc, cup), in the image's geometry
     result: Row
     shots: tuple[Shot, ...]  # the whole burst, the kept one among them
     kept: int = 0  # its index in ``shots``
