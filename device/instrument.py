@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import cv2
 import msgspec
@@ -23,6 +23,7 @@ import numpy as np
 
 from device import __version__, health, overlay, selftest
 from device.camera import Camera
+from device.closing import Closing
 from device.coaching import Coach
 from device.codes import read_code
 from device.errors import BusyError
@@ -86,7 +87,7 @@ class Photograph(NamedTuple):
         )
 
 
-class Instrument:
+class Instrument(Closing):
     """Camera, pipeline and record. It closes the camera, not the store.
 
     ``bundles`` and ``keys`` are folders (default: the shipped ones). Safe to call from several threads; one
@@ -206,12 +207,6 @@ class Instrument:
     def close(self) -> None:
         """Let go of the camera."""
         self._preview.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _burst(self, pipeline: Pipeline, eye: Eye, count: int) -> Burst:
         """So many stills, each screened while the next is taken. They wait as JPEG: several as arrays would not

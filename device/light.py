@@ -21,10 +21,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from device.camera import Camera, Controls
+from device.closing import Closing
 from device.errors import LightError
 from device.frame import Frame
 
@@ -224,7 +224,7 @@ def _made(name: str, pin: int, make: Callable[[], Any]) -> Any:
         raise LightError(f"the {name} on pin {pin} cannot be used: {why}") from error
 
 
-class LitCamera:
+class LitCamera(Closing):
     """A ``Camera`` with its light: on while there are previews, the flash for each still, dark when closed and
     after an error. ``Controls(light=False)`` keeps everything dark.
 
@@ -268,14 +268,6 @@ class LitCamera:
             self._camera.close(deadline)
         finally:
             self._off()  # a preview may have been under way
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _off(self) -> None:
         self._light.preview(False)

@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 
 from device.camera import Camera
+from device.closing import Closing
 from device.coaching import Coaching
 from device.errors import CameraError
 from device.geometry import UInt8Image
@@ -44,7 +45,7 @@ class Live:
     presses: int = 0
 
 
-class LivePreview:
+class LivePreview(Closing):
     """Owns the camera. ``coach`` judges a preview picture. Close it, or use it as a context manager."""
 
     def __init__(self, camera: Camera, coach: Callable[[UInt8Image], Coaching]) -> None:
@@ -100,12 +101,6 @@ class LivePreview:
             self._news.notify_all()
         self._thread.join(PATIENCE + 1)
         self._camera.close()
-
-    def __enter__(self) -> LivePreview:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _look(self) -> None:
         failures = 0

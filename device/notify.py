@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Self
 
 log = logging.getLogger(__name__)
@@ -102,9 +101,7 @@ class Heartbeat:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.set()
         if self._thread is not None:
             self._thread.join(SEND_DEADLINE_S)  # an ``alive`` that never comes back is left behind

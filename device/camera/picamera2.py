@@ -11,13 +11,13 @@ import io
 import math
 import time
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import cv2
 import numpy as np
 
 from device.camera import Controls
+from device.closing import Closing
 from device.errors import CameraError
 from device.frame import Frame
 from device.geometry import UInt8Image, reduced
@@ -54,7 +54,7 @@ PLANAR = {"NV12", "NV21", "YUV420", "YVU420"}
 CHROMA_STRETCH = np.clip(np.rint((np.arange(256) - 128) * 255 / 224 + 128), 0, 255).astype(np.uint8)
 
 
-class Picamera2Camera:
+class Picamera2Camera(Closing):
     """A ``Camera`` with a libcamera sensor, by its number. Raises CameraError where it is missing or busy."""
 
     def __init__(self, number: int = 0, megapixels: float = MEGAPIXELS) -> None:
@@ -122,14 +122,6 @@ class Picamera2Camera:
             raise CameraError(
                 f"the camera could not be closed ({_first(error)}); restart the instrument"
             ) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _configure(self, megapixels: float) -> None:
         width, height = _fitting(self._camera.sensor_resolution, megapixels)

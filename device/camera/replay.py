@@ -14,13 +14,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 
 from device.camera import Controls
+from device.closing import Closing
 from device.errors import CameraError, UnreadableImageError
 from device.frame import Frame
 from device.geometry import reduced
@@ -33,7 +32,7 @@ MOST_FILES = 100_000
 log = logging.getLogger(__name__)
 
 
-class ReplayCamera:
+class ReplayCamera(Closing):
     """A ``Camera`` of a folder (recursively, in the order of the paths), of one photograph, or of a video.
 
     ``repeat`` gives each photograph several times, as a burst of one eye would be. Files that cannot be read are
@@ -74,14 +73,6 @@ class ReplayCamera:
     def close(self, deadline: float = 5.0) -> None:
         """Afterwards every picture raises CameraError."""
         self._pictures = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _move(self) -> None:
         if self._pictures is None:

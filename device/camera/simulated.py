@@ -10,14 +10,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from device.camera import Controls, Spec
+from device.closing import Closing
 from device.errors import CameraError, UnreadableImageError, UsageError
 from device.field import find_field
 from device.frame import Frame
@@ -82,7 +81,7 @@ class Scene:
         return Scene(cv2.resize(self.pixels, (size, size), interpolation=cv2.INTER_AREA), mask)
 
 
-class SimulatedCamera:
+class SimulatedCamera(Closing):
     """A ``Camera`` that looks at one eye. ``optics`` may be changed between pictures.
 
     ``photograph``: a real photograph in place of a drawn eye. Controls: exposure and gain brighten, gain also
@@ -125,14 +124,6 @@ class SimulatedCamera:
     def close(self, deadline: float = 5.0) -> None:
         """Afterwards every picture raises CameraError."""
         self._scenes = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _capture(self, which: int, size: int, deadline: float) -> Frame:
         if self._scenes is None:

@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from device.camera import Controls, parse_spec
 from device.camera.wire import Reply, Request, receive_reply, send
+from device.closing import Closing
 from device.errors import CameraError
 from device.frame import Frame
 
@@ -43,7 +43,7 @@ CLOSED = "the camera is closed; open it again"
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="camera-starter")
 
 
-class SupervisedCamera:
+class SupervisedCamera(Closing):
     """A ``Camera`` by its spec (``device.camera``). Several threads may use it: pictures are taken one by one.
 
     The child is started by the first call that needs it, within ``opening`` seconds; the call's own deadline
@@ -93,14 +93,6 @@ class SupervisedCamera:
                 self._child = None
         finally:
             self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _picture(self, which: Literal["preview", "still"], deadline: float, raw: bool = False) -> Frame:
         end = time.monotonic() + deadline

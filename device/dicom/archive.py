@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self
 
 from pydicom.dataset import Dataset
@@ -85,9 +84,7 @@ class Archive(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
 
 def connect(pacs: Pacs) -> Archive:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Self
 
 from pydicom.dataset import Dataset
@@ -156,9 +155,7 @@ class Dimse:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object = None, *_: object) -> None:
         if self.link.is_established:
             if kind is None:
                 self.link.release()

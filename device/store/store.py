@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
 from device import __version__
+from device.closing import Closing
 from device.errors import NoSuchVisitError, StoreBusyError, StoreError, StoreFullError, VisitClosedError
 from device.record import Capture, NotImaged, Pacs, Parcel, Reading, Reference, Settings, Visit, Withdrawal, now
 from device.store import audit, files, rows
@@ -35,7 +35,7 @@ class Room:
     enough: bool
 
 
-class Store:
+class Store(Closing):
     """The record in a folder, which is made where there is none.
 
     One object may be shared by threads, and several processes may open the folder. What a call returned from is
@@ -434,14 +434,6 @@ class Store:
     def close(self) -> None:
         """Let go of the folder. Closing twice is no error."""
         self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def exists(folder: Path) -> bool:
