@@ -82,8 +82,7 @@ def deploy(target: Target, order: Order, dry_run: bool = False) -> int:
         _look_at_clock(facts)
         arguments = _arguments(order)
         if dry_run:
-            script = (SERVICE / "provision.sh").read_bytes()
-            link.provision(facts, ["sh", "-s", "--", "--dry-run", *arguments], script)
+            link.look(arguments)
             return 0
         if order.wheels is not None:
             _must_fit(order.wheels, facts)
@@ -319,10 +318,15 @@ class _Link:
                 f"the copy to {self.target.host} failed; look at its disk and its network, and repeat"
             )
 
-    def provision(self, facts: Facts, command: list[str], script: bytes | None = None) -> None:
+    def look(self, arguments: list[str]) -> None:
+        """Have provision.sh look at the machine; nothing is written there. Raises DeployError."""
+        command = shlex.join(["sh", "-s", "--", "--dry-run", *arguments])
+        if self._shown(command, (SERVICE / "provision.sh").read_bytes()):
+            raise DeployError(f"tenohira cannot be installed on {self.target.host}; its reason stands above")
+
+    def provision(self, facts: Facts, command: list[str]) -> None:
         """Run provision.sh as root; what it says is seen here. Raises DeployError."""
-        status = self._shown(_as_root(facts, shlex.join(command)), script)
-        if status:
+        if self._shown(_as_root(facts, shlex.join(command))):
             raise DeployError(
                 f"{self.target.host} was not set up (its reason stands above; the whole log is there in "
                 "/var/log/tenohira-provision.log)"

@@ -13,8 +13,24 @@ rm -rf "$profile"
 mkdir -p "$profile"
 export HOME="$profile"
 
+# The waiting page may not ask the instrument itself, whose answers are for its own pages only. So it looks for a script,
+# which appears here when the instrument takes connections, and which goes there.
+python3 -c '
+import os, socket, sys, time
+port, script = sys.argv[1:]
+while True:
+    try:
+        socket.create_connection(("127.0.0.1", int(port)), 5).close()
+        break
+    except OSError:
+        time.sleep(1)
+with open(script + ".new", "w") as file:
+    file.write(f"location.replace(\"http://127.0.0.1:{port}/\");\n")
+os.rename(script + ".new", script)
+' "${TENOHIRA_PORT:-8080}" "$profile/ready.js" &
+
 exec cage -d -- "$browser" \
-  --kiosk "file://$page#${TENOHIRA_PORT:-8080}" \
+  --kiosk "file://$page#$profile/ready.js" \
   --ozone-platform=wayland \
   --user-data-dir="$profile" \
   --no-first-run --no-default-browser-check \

@@ -109,7 +109,7 @@ look() {
     *) fail "Python $python is not among those that tenohira runs on (3.11 to 3.13)" ;;
   esac
   free=$(df -Pm "$(existing $OPT)" | awk 'NR == 2 { print $4 }')
-  [ "$free" -ge $ROOM_MB ] || fail "only $free MB are free for $OPT, $ROOM_MB are needed; remove files or use a larger card"
+  [ "$free" -ge $ROOM_MB ] || [ $rollback = yes ] || fail "only $free MB are free for $OPT, $ROOM_MB are needed; remove files or use a larger card"
   systemd_runs || say "systemd does not run here: units are laid down and enabled, and start with the next boot"
   look_at_camera
   look_at_memory

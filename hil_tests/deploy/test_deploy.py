@@ -1,7 +1,10 @@
 """``tenohira deploy`` against a real machine: a Debian root under systemd-nspawn, reached by OpenSSH on loopback.
 
     sh hil_tests/deploy/build_root.sh          # once: half a minute, 300 MB
-    python -m pytest hil_tests/deploy          # about four minutes on two cores
+    python -m pytest hil_tests/deploy          # three to five minutes on two cores
+
+It is Debian 12 (as Raspberry Pi OS 12) unless build_root.sh is given another suite: ``... FOLDER trixie``, and
+TENOHIRA_DEPLOY_ROOT names that folder.
 
 What a container cannot show: the board's own watchdog, the camera and the screen of a Pi, and its processor.
 """
@@ -9,6 +12,7 @@ What a container cannot show: the board's own watchdog, the camera and the scree
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +28,7 @@ from hil_tests.deploy import machines
 from hil_tests.deploy.machines import USER, Machine
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-PYTHON = "3.11"  # of Debian 12
+PYTHON = Path(os.path.realpath(machines.ROOT / "usr/bin/python3")).name.removeprefix("python")
 CURRENT = "readlink /opt/tenohira/current"
 
 pytestmark = pytest.mark.skipif(bool(machines.lacking()), reason=machines.lacking() or "everything is there")
@@ -193,11 +197,13 @@ def test_a_service_that_hangs_is_started_again(instrument):
 def test_a_service_that_is_killed_is_started_again(instrument):
     machine, _ = instrument
     killed = shown(machine, "MainPID")
-    machine.ssh(f"sudo kill -KILL {killed}")
+    machine.ssh(f"sudo kill -ABRT {killed}")  # what the watchdog sends; the log then says where each thread was
     end = time.monotonic() + 60
     while shown(machine, "MainPID") in (killed, "0") or shown(machine, "SubState") != "running":
         assert time.monotonic() < end, "the service was not started again"
         time.sleep(0.5)
+    said = machine.ssh("sudo journalctl -u tenohira --no-pager")
+    assert "Fatal Python error: Aborted" in said and "in _look" in said
 
 
 def test_the_same_again_changes_nothing(instrument, wheels):
@@ -250,7 +256,7 @@ def test_wheels_for_another_machine_are_not_even_copied(instrument, wheels, tmp_
     (path,) = (tmp_path / "wheels").glob("msgspec-*.whl")
     path.rename(path.with_name(path.name.replace("x86_64", "aarch64")))
     done = deploy(machine, "--wheels", tmp_path / "wheels")
-    assert done.returncode == 2 and "does not fit x86_64 with Python 3.11" in done.stderr
+    assert done.returncode == 2 and f"does not fit x86_64 with Python {PYTHON}" in done.stderr
     assert "copying" not in done.stdout
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -213,37 +215,74 @@ def test_the_watchdogs_follow_one_another():
     assert re.search(r"(?m)^WatchdogSec=\d+$", (SERVICE / "tenohira.service").read_text())
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (apt install chromium)")
-def test_the_touch_screen_waits_for_the_instrument_and_says_so_where_it_does_not_come():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra 'dev')")
+@pytest.fixture
+def answering():
+    """Stands for the instrument's port: bound at first, and answering after ``server_activate``."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Page, bind_and_activate=False) as server:
-        server.server_bind()  # the port is ours, but nobody answers yet
-        port = server.server_port
-        with sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 800, "height": 480})
-            page.clock.install()
-            page.goto(f"file://{SERVICE}/starting.html#{port}")
-            sync_api.expect(page.get_by_text("The instrument is starting.")).to_be_visible()
-            page.clock.fast_forward("03:00")
-            sync_api.expect(page.get_by_text("The instrument does not start.")).to_be_visible()
-            sync_api.expect(page.get_by_text("起動できません。")).to_be_visible()
-            server.server_activate()
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            page.clock.fast_forward("00:05")
-            sync_api.expect(page.get_by_text("here it is")).to_be_visible()
-            browser.close()
-        server.shutdown()
+        server.server_bind()
+        yield server
 
 
 class Page(BaseHTTPRequestHandler):
-    """Stands for the instrument."""
+    """The instrument's page, for its own origin alone as the real one."""
 
     def do_GET(self):
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.end_headers()
         self.wfile.write(b"here it is")
 
     def log_message(self, *_):
         pass
+
+
+def serve(server):
+    server.server_activate()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+def test_the_kiosk_leads_to_the_instrument_once_it_answers(tmp_path, answering):
+    """kiosk.sh with a cage that only keeps its arguments."""
+    for name in ("cage", "chromium"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "$@" >"{tmp_path}/said"\n')
+        (tmp_path / name).chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}", "XDG_RUNTIME_DIR": str(tmp_path),
+        "TENOHIRA_PORT": str(answering.server_port),
+    }  # fmt: skip
+    ready = tmp_path / "tenohira-kiosk" / "ready.js"
+    waiting = subprocess.Popen(["sh", SERVICE / "kiosk.sh"], env=environment, stderr=subprocess.PIPE)
+    try:
+        assert waiting.wait(30) == 0  # cage is gone at once; who waits for the instrument stays
+        assert f"--kiosk file://{SERVICE}/starting.html#{ready}" in (tmp_path / "said").read_text()
+        assert not ready.exists()
+        serve(answering)
+        end = time.monotonic() + 30
+        while not ready.exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert ready.read_text() == f'location.replace("http://127.0.0.1:{answering.server_port}/");\n'
+    finally:
+        answering.shutdown()
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (apt install chromium)")
+def test_the_touch_screen_waits_and_says_so_where_the_instrument_does_not_come(tmp_path, answering):
+    sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra 'dev')")
+    ready = tmp_path / "ready.js"
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 800, "height": 480})
+        page.clock.install()
+        page.goto(f"file://{SERVICE}/starting.html#{ready}")
+        sync_api.expect(page.get_by_text("The instrument is starting.")).to_be_visible()
+        page.clock.fast_forward("03:00")
+        sync_api.expect(page.get_by_text("The instrument does not start.")).to_be_visible()
+        sync_api.expect(page.get_by_text("起動できません。")).to_be_visible()
+        serve(answering)
+        ready.write_text(f'location.replace("http://127.0.0.1:{answering.server_port}/");')
+        page.clock.fast_forward("00:05")
+        sync_api.expect(page.get_by_text("here it is")).to_be_visible()
+        browser.close()
+    answering.shutdown()
