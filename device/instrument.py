@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from device import __version__, health, overlay, selftest
-from device.camera import Camera
+from device.camera import Camera, Controls
 from device.closing import Closing
 from device.coaching import Coach
 from device.codes import read_code
@@ -60,6 +60,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     camera: str  # its name
     camera_error: str  # empty while it works, and while nobody has looked through it yet
     bundles: dict[str, str]
+    operating_points: tuple[str, ...]  # that the settings can name
     room: Room
     health: health.Health
     problems: tuple[str, ...]
@@ -108,7 +109,7 @@ class Instrument(Closing):
         self._pipeline = Pipeline.load(bundles, keys, GLAUCOMA, threads)
         self._capturing = threading.Lock()
         self._since: float | None = None  # when the capture under way began
-        self._preview = LivePreview(camera, Coach().see)
+        self._preview = LivePreview(camera, Coach().see, self._controls)
 
     def live(self, after: int = 0, wait: float = 1.0) -> Live:
         """The newest preview; waits up to ``wait`` seconds for one whose sequence is above ``after``."""
@@ -135,7 +136,7 @@ class Instrument(Closing):
             self.store.admit(visit)  # before the patient is asked to hold still for nothing
             settings = self.store.settings
             pipeline = self._pipeline.at(settings.operating_point or None)
-            burst = self._burst(pipeline, eye, max(1, settings.burst))
+            burst = self._burst(pipeline, eye, settings)
             capture, pictures = _record(uid or str(uuid.uuid4()), visit, eye, burst, pipeline.bundles)
             self.store.add_capture(capture, pictures)
             return capture
@@ -182,6 +183,11 @@ class Instrument(Closing):
             camera=live.camera,
             camera_error=live.error,
             bundles=self._pipeline.bundles,
+            operating_points=tuple(
+                p.name
+                for p in self._pipeline.models["glaucoma"].manifest.operating_points
+                if p.quantity == "glaucoma_probability"
+            ),
             room=room,
             health=board,
             problems=tuple(problems),
@@ -208,14 +214,21 @@ class Instrument(Closing):
         """Let go of the camera."""
         self._preview.close()
 
-    def _burst(self, pipeline: Pipeline, eye: Eye, count: int) -> Burst:
+    def _controls(self) -> Controls:
+        settings = self.store.settings
+        return Controls(settings.exposure_us, settings.gain, settings.focus)
+
+    def _burst(self, pipeline: Pipeline, eye: Eye, settings: Settings) -> Burst:
         """So many stills, each screened while the next is taken. They wait as JPEG: several as arrays would not
         fit into a small board's memory."""
         start = time.perf_counter()
         burst = Burst(pipeline, eye)
         with ThreadPoolExecutor(1, "screening") as screening:
             with self._preview.exclusive() as camera:
-                waiting = [screening.submit(burst.add, *_still(camera)) for _ in range(count)]
+                waiting = [
+                    screening.submit(burst.add, *_still(camera, settings.keep_raw))
+                    for _ in range(max(1, settings.burst))
+                ]
                 burst.took_ms = (time.perf_counter() - start) * 1e3
             for each in waiting:
                 each.result()
@@ -239,9 +252,9 @@ class Burst:
             self.kept = photograph
 
 
-def _still(camera: Camera) -> tuple[Frame, bytes]:
-    """A still as JPEG, and what the camera says of it."""
-    frame = camera.still(STILL_PATIENCE)
+def _still(camera: Camera, raw: bool) -> tuple[Frame, bytes]:
+    """A still as JPEG, and what the camera says of it; the sensor's own data go along where they are wanted."""
+    frame = camera.still(STILL_PATIENCE, raw)
     return replace(frame, pixels=NO_PIXELS), encode_jpeg(frame.pixels, KEPT_QUALITY)
 
 
@@ -284,7 +297,7 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
     drawn = encode_jpeg(np.asarray(overlay.draw(frame.pixels, exam)), OVERLAY_QUALITY)
     masks = {name: encode_png(region.in_image(frame.pixels.shape[:2])) for name, region in exam.masks.items()}
     timings = {"photograph": burst.took_ms, **kept.timings_ms, "draw": (time.perf_counter() - start) * 1e3}
-    image = digest(kept.jpeg)
+    image, raw = digest(kept.jpeg), [frame.raw] if frame.raw else []
     capture = Capture(
         uid=uid,
         visit=visit,
@@ -293,6 +306,7 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
         image=image,
         overlay=digest(drawn),
         masks={name: digest(png) for name, png in masks.items()},
+        raw=digest(frame.raw) if frame.raw else "",
         result=row_of(Path(f"{image}.jpg"), exam, masks={}, overlay=None, timings_ms=timings, bundles=bundles),
         shots=tuple(burst.shots),
         kept=best(burst.shots),
@@ -302,4 +316,4 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
         gain=frame.gain,
         focus=frame.focus,
     )
-    return capture, [kept.jpeg, drawn, *masks.values()]
+    return capture, [kept.jpeg, drawn, *masks.values(), *raw]

@@ -16,7 +16,7 @@ from typing import Any
 
 import cv2
 
-from device.camera import Camera
+from device.camera import Camera, Controls
 from device.closing import Closing
 from device.coaching import Coaching
 from device.errors import CameraError
@@ -46,10 +46,17 @@ class Live:
 
 
 class LivePreview(Closing):
-    """Owns the camera. ``coach`` judges a preview picture. Close it, or use it as a context manager."""
+    """Owns the camera. ``coach`` judges a preview picture; ``controls`` says what the camera is set to, and is
+    asked before each use. Close it, or use it as a context manager."""
 
-    def __init__(self, camera: Camera, coach: Callable[[UInt8Image], Coaching]) -> None:
-        self._camera, self._coach = camera, coach
+    def __init__(
+        self,
+        camera: Camera,
+        coach: Callable[[UInt8Image], Coaching],
+        controls: Callable[[], Controls] = Controls,
+    ) -> None:
+        self._camera, self._coach, self._controls = camera, coach, controls
+        self._set = Controls()  # what every camera begins with
         self._turn = threading.Lock()  # whoever holds it may use the camera
         self._wanted = threading.Event()  # somebody wants to photograph: the preview lets go
         self._news = threading.Condition()  # re-entrant
@@ -84,6 +91,7 @@ class LivePreview(Closing):
         self._wanted.set()
         try:
             with self._turn:
+                self._adjust()
                 yield self._camera
         finally:
             self._wanted.clear()
@@ -124,6 +132,7 @@ class LivePreview(Closing):
         """Take and publish one picture; returns what went wrong, in words, or nothing."""
         try:
             with self._turn:
+                self._adjust()
                 frame = self._camera.preview(PATIENCE)
             self._publish(
                 jpeg=encode_jpeg(frame.pixels, PREVIEW_QUALITY),
@@ -138,6 +147,12 @@ class LivePreview(Closing):
             log.exception("the preview failed")
             return f"internal error in the preview ({type(error).__name__}); if it stays, restart the instrument"
         return ""
+
+    def _adjust(self) -> None:
+        """Hand the camera its controls where they have changed."""
+        if (controls := self._controls()) != self._set:
+            self._camera.set(controls)
+            self._set = controls
 
     def _publish(self, **changes: Any) -> None:
         with self._news:

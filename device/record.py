@@ -47,6 +47,7 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
     image: str
     overlay: str  # JPEG: the picture of ``device.overlay``
     masks: dict[str, str] = {}  # PNG, black and white, by structure (disc, cup), in the image's geometry
+    raw: str = ""  # DNG: the sensor's own data of that photograph, where the settings ask for them
     result: Row
     shots: tuple[Shot, ...]  # the whole burst, the kept one among them
     kept: int = 0  # its index in ``shots``
@@ -157,6 +158,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     language: Literal["en", "ja"] = "en"
     operating_point: str = ""  # of the glaucoma bundle; empty: its first
     burst: int = 3  # photographs a press of the shutter
+    exposure_us: float | None = None  # of the camera; None: automatic, also for gain and focus
+    gain: float | None = None
+    focus: float | None = None  # the camera's own units (libcamera: dioptres)
+    keep_raw: bool = False  # the sensor's own data of the kept photograph, some 10 MB each
     keep_days: int = 0  # visits older than this are removed once they were exported or sent; 0: never
     keep_free_mb: int = 500  # no capture is begun with less free space than this
     study: str = ""  # code of the field trial; empty: no study mode

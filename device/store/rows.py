@@ -77,7 +77,7 @@ def uid_of(not_imaged: NotImaged) -> str:
 
 def named(capture: Capture) -> set[str]:
     """SHA-256 of the pictures that a capture names."""
-    return {capture.image, capture.overlay, *capture.masks.values()} - {""}
+    return {capture.image, capture.overlay, capture.raw, *capture.masks.values()} - {""}
 
 
 def recorded(db: sqlite3.Connection, table: str, uid: str, text: str) -> bool:

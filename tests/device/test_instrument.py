@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from device import instrument as module
+from device.camera import Controls
 from device.camera.simulated import Eye, Optics, SimulatedCamera
 from device.errors import BusyError, CameraError, NoSuchVisitError, StoreFullError, UsageError, VisitClosedError
 from device.eyes import eye_result
@@ -27,15 +28,19 @@ class Patient(SimulatedCamera):
 
     def __init__(self):
         super().__init__(Eye("OD", vcdr=0.5, seed=3), size=768)
-        self.stills, self.taken = deque(), 0
+        self.stills, self.taken, self.controls = deque(), 0, Controls()
+
+    def set(self, controls):
+        self.controls = controls
 
     def still(self, deadline=10.0, raw=False):
         self.taken += 1
+        self.asked_for_raw = raw
         following = self.stills.popleft() if self.stills else Optics()
         if isinstance(following, Exception):
             raise following
         self.optics = following
-        return super().still(deadline)
+        return replace(super().still(deadline), raw=b"II*\0sensor %d" % self.taken if raw else None)
 
 
 @pytest.fixture
@@ -183,6 +188,25 @@ def test_a_fault_of_ours_is_ungradable_and_kept(instrument, store, monkeypatch):
     assert capture.result.outcome is Outcome.UNGRADABLE and capture.result.vcdr is None
     assert capture.result.reasons == ("internal error (ZeroDivisionError): the image was not screened",)
     assert store.visit(visit.uid).captures == (capture,)
+
+
+def test_the_camera_is_set_as_the_settings_say_from_the_next_picture_on(instrument, store, camera):
+    visit = store.begin("P-1").uid
+    instrument.capture(visit, "OD")
+    assert camera.controls == Controls()
+    settings = msgspec.structs.replace(store.settings, exposure_us=12_000.0, gain=2.0, focus=1.5)
+    store.change_settings(settings, "test")
+    instrument.capture(visit, "OD")
+    assert camera.controls == Controls(exposure_us=12_000.0, gain=2.0, focus=1.5)
+
+
+def test_the_sensors_own_data_are_kept_on_demand_of_the_photograph_that_is_kept(instrument, store, camera):
+    visit = store.begin("P-1").uid
+    assert instrument.capture(visit, "OD").raw == "" and not camera.asked_for_raw
+    store.change_settings(msgspec.structs.replace(store.settings, keep_raw=True), "test")
+    camera.stills.extend([DARK, Optics(), DARK])
+    capture = instrument.capture(visit, "OD")
+    assert capture.kept == 1 and store.picture(capture.raw).read_bytes() == b"II*\0sensor 5"
 
 
 def test_the_operating_point_of_the_settings_decides(instrument, store):

@@ -19,9 +19,14 @@ from device.web.call import Call, status_of
 TEXT = re.compile(r"[^\x00-\x1f\x7f]{0,64}")
 CODE = re.compile(r"[A-Za-z0-9_-]{0,16}")
 TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,16}")  # a DICOM application entity's
+DECIMAL = re.compile(r"[0-9]{1,7}(\.[0-9]{1,4})?")
 HOST = re.compile(r"[A-Za-z0-9._:-]{0,253}")
 NUMBERS = {"burst": (1, 9), "keep_days": (0, 36_500), "keep_free_mb": (50, 1_000_000), "port": (1, 65_535)}
+DECIMALS = {"exposure_us": (20.0, 1_000_000.0), "gain": (1.0, 64.0), "focus": (0.0, 50.0)}
 LABELS = {
+    "exposure_us": "Exposure in µs",
+    "gain": "Gain",
+    "focus": "Focus in dioptres",
     "burst": "Photographs at each press of the shutter",
     "keep_days": "Remove visits after so many days (0: never)",
     "keep_free_mb": "Free space that is kept, in MB",
@@ -82,6 +87,10 @@ def from_form(call: Call) -> Settings:
         language=cast(Literal["en", "ja"], language),
         operating_point=_matching(form, "operating_point", TEXT, _LINE, old.operating_point),
         burst=_number(form, "burst", old.burst),
+        exposure_us=_decimal(form, "exposure_us", old.exposure_us),
+        gain=_decimal(form, "gain", old.gain),
+        focus=_decimal(form, "focus", old.focus),
+        keep_raw=form.get("keep_raw") == "yes",
         keep_days=_number(form, "keep_days", old.keep_days),
         keep_free_mb=_number(form, "keep_free_mb", old.keep_free_mb),
         study=_matching(form, "study", CODE, _CODES, old.study),
@@ -120,6 +129,19 @@ def _number(form: Any, name: str, default: int) -> int:
     return value
 
 
+def _decimal(form: Any, name: str, default: float | None) -> float | None:
+    """A number; empty leaves it to the camera."""
+    if name not in form:
+        return default
+    low, high = DECIMALS[name]
+    if not (text := str(form[name])):
+        return None
+    value = float(text) if DECIMAL.fullmatch(text) else low - 1
+    if not low <= value <= high:
+        raise UsageError(f"{LABELS[name]}: enter a number from {low:g} to {high:.0f}, or nothing for automatic")
+    return value
+
+
 def _url(text: str, needed: bool) -> str:
     """An http(s) address without a password in it; empty where none is needed."""
     if not text and not needed:
@@ -146,10 +168,15 @@ def _page(call: Call, settings: Settings, problem: str = "", status: int = 200) 
         problem=problem,
         saved="saved" in call.request.query_params,
         numbers=NUMBERS,
+        decimals={name: _shown(getattr(settings, name)) for name in DECIMALS},
         labels=LABELS,
         instrument=call.web.instrument.status(),
         references=len(call.store.references()),
     )
+
+
+def _shown(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"
 
 
 def references(call: Call) -> Response:

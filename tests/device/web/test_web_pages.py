@@ -262,7 +262,7 @@ def settings_form(**changes: str) -> dict[str, str]:
         "device": "van 2", "site": "S01", "language": "en", "operating_point": "", "burst": "5", "keep_days": "90",
         "keep_free_mb": "800", "study": "KAN", "masked": "yes", "pacs_kind": "dimse", "pacs_host": "pacs.example",
         "port": "11112", "pacs_called": "ORTHANC", "pacs_calling": "TENOHIRA", "pacs_url": "", "pacs_user": "",
-        "pacs_password": "",
+        "pacs_password": "", "exposure_us": "12500", "gain": "2.5", "focus": "", "keep_raw": "yes",
     }  # fmt: skip
     return known | changes
 
@@ -274,6 +274,7 @@ def test_settings_are_changed_and_logged(client, instrument):
     assert (known.device, known.burst, known.masked, known.pacs.host, known.pacs.port) == (
         "van 2", 5, True, "pacs.example", 11112,
     )  # fmt: skip
+    assert (known.exposure_us, known.gain, known.focus, known.keep_raw) == (12500, 2.5, None, True)
     assert "Saved." in client.get("/settings?saved=1").text
 
 
@@ -281,6 +282,8 @@ def test_settings_are_changed_and_logged(client, instrument):
     ("change_", "words"),
     [
         ({"burst": "0"}, "Photographs at each press of the shutter: enter a whole number from 1 to 9"),
+        ({"gain": "0.5"}, "Gain: enter a number from 1 to 64, or nothing for automatic"),
+        ({"exposure_us": "1e4"}, "Exposure in µs: enter a number from 20 to 1000000"),
         ({"burst": "²"}, "enter a whole number from 1 to 9"),
         ({"port": "70000"}, "Port: enter a whole number from 1 to 65535"),
         ({"study": "a b"}, "a code of a site or a study"),

@@ -76,6 +76,7 @@ class Live:
 class Status(msgspec.Struct, frozen=True):
     camera: str = "simulated"
     camera_error: str = ""
+    operating_points: tuple[str, ...] = ("balanced", "specificity_95")
     bundles: dict[str, str] = msgspec.field(default_factory=lambda: dict(BUNDLES))
     problems: tuple[str, ...] = ()
 
