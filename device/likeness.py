@@ -31,17 +31,12 @@ def features(details: tuple[Plane, Plane], colours: UInt8Image) -> npt.NDArray[n
     them. ``colours`` are m x 3, RGB.
     """
     red, green = (plane.astype(np.float64) for plane in details)
-    faint, dark, strong = (
-        np.percentile(np.abs(green), 50),
-        np.percentile(green, 3),
-        np.percentile(np.abs(green), 99),
-    )
-    deep = green <= dark
+    faint, strong = np.log(np.percentile(np.abs(green), (50, 99)) + 1e-3)
+    deep = green <= np.percentile(green, 3)
     ratio = float(red[deep] @ green[deep]) / max(float(green[deep] @ green[deep]), 1e-9)
     spread = float(red.std() * green.std())
     together = float(((red - red.mean()) * (green - green.mean())).mean()) / spread if spread > 1e-9 else 1.0
     r, g, b = np.log(colours.astype(np.float64) + 10).mean(axis=0)
-    faint, strong = np.log(faint + 1e-3), np.log(strong + 1e-3)
     return np.array([ratio, together, faint, strong, strong - faint, r - g, g - b])
 
 

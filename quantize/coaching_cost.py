@@ -1,7 +1,7 @@
 """What coaching costs: ``python -m quantize.coaching_cost``.
 
-Processor time of ``device.coaching.coach`` on a preview of 640 x 480, beside one inference of the shipped disc_cup and
-one whole screening of a photograph of 1024 pixels, all on one thread and in turn. Ratios carry over to other
+Processor time of ``device.coaching.coach`` on a preview of 640 x 480, beside one inference of the shipped disc_cup
+and one whole screening of a photograph of 1024 pixels, all on one thread and in turn. Ratios carry over to other
 machines better than milliseconds do.
 """
 
