@@ -30,8 +30,8 @@ MOVE = {
 SHADOW = {
     "left": "Shadow on the left: shift the camera until it is gone.",
     "right": "Shadow on the right: shift the camera until it is gone.",
-    "up": "Shadow at the top: lift the eyelid, or shift the camera until it is gone.",
-    "down": "Shadow at the bottom: hold the lower lid, or shift the camera until it is gone.",
+    "up": "Shadow at the top: shift the camera until it is gone.",
+    "down": "Shadow at the bottom: shift the camera until it is gone.",
 }
 CLOSER = "Too far away: move closer to the eye."
 CAUSES = {
@@ -39,6 +39,7 @@ CAUSES = {
     quality.OVER: "Too bright: lower the light.",
     quality.NO_FUNDUS: NO_RETINA,
     quality.PUPIL: "Small pupil: dim the room and wait until it widens.",
+    quality.LID: "Eyelid in the way: ask to open the eye wide, or hold the lids apart.",
     quality.DUST: "Reflection or dust: tilt the camera slightly; if it stays, clean the lens.",
     quality.MOTION: "Moving: ask to look at the light and hold still, and steady the camera.",
     quality.DEFOCUS: "Out of focus: focus on the vessels until the bar is full.",

@@ -19,6 +19,10 @@ import numpy.typing as npt
 
 from device.field import Field, blocks
 from device.geometry import Square, UInt8Image, crop, resize
+from device.likeness import features, likeness
+
+Plane = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 WORKING_SIZE = 320  # pixels of the field's side; enough to see a vessel, little enough for a preview stream
 FINE, COARSE = 1.0, 4.0  # standard deviations, in working pixels, of the two scales that edges are compared at
@@ -27,7 +31,7 @@ FEWEST = 400  # working pixels of retina without which nothing can be measured
 DEFOCUS, MOTION = "defocus", "motion"
 UNDER, OVER = "under-exposure", "over-exposure"
 OFF_CENTRE, PUPIL = "off-centre", "small pupil or vignetting"
-NO_FUNDUS, DUST = "not a fundus", "dust or reflection"
+NO_FUNDUS, DUST, LID = "not a fundus", "dust or reflection", "eyelid"
 
 TIPS = {
     DEFOCUS: "Focus again on the vessels at the edge of the optic disc, and wipe the lens.",
@@ -37,6 +41,7 @@ TIPS = {
     OFF_CENTRE: "Align the camera with the middle of the pupil until the shadow on one side is gone.",
     PUPIL: "Dim the room and wait for the pupil to widen, or move closer to the eye.",
     NO_FUNDUS: "Aim at the retina and photograph again; give a colour photograph of the fundus.",
+    LID: "Ask the patient to open the eye wide, or hold the lids apart, and photograph again.",
     DUST: "Clean the lens, darken the room and tilt the camera slightly to lose the reflection.",
 }
 
@@ -51,16 +56,20 @@ LANDMARKS = {
     "grain": (60, 40, 2.5, 0.5),  # median difference from the neighbours, in grey levels
     "print": (3.0, 0.55, 0.45, 0.0),  # share of harsh contrast, times grain: print, speckle, static
     "structure": (0.0, 0.007, 0.012, 0.15),  # contrast of the strongest details
+    "likeness": (-9.0, -4.0, -3.0, -2.0),  # to a retina: see device.likeness
     "extent": (0.1, 0.4, 0.75, 1.0),  # side of the field by the shorter side of the picture
     "shade": (0.95, 0.68, 0.35, 0.0),  # share of the field that is dark beside its brightest parts
     "roundness": (0.1, 0.3, 0.6, 1.0),  # shorter by longer side of what is lit
+    "hidden": (0.7, 0.38, 0.18, 0.0),  # share of the round field that is dark where it is lit on the other side
     "balance": (0.4, 0.25, 0.16, 0.0),  # distance of the light's centre from the field's, in sides
     "white": (1.0, 1.0, 0.02, 0.0),  # share of colourless highlights in a full field
     "edge width": (18, 10, 6.0, 3.0),  # of the strongest edges, in working pixels
-    "edge width of a crop": (28, 13, 8, 4.0),  # vessels and disc are larger there
+    "edge width of a crop": (28, 11.5, 7.5, 4.0),  # vessels and disc are larger there
 }
+DARK = 0.18  # share of the brightness of the bright parts, below which nothing can be seen
 UNEVEN_EDGES = 1.4  # widest by narrowest direction, from which a lack of sharpness is called motion
 REJECT, GOOD = 1 / 3, 2 / 3  # scores: up to the first a photograph is rejected, from the second it is good
+HALF = 0.65  # shorter by longer side, below which what is lit may be a part of a disc
 CROP = 0.04  # share of the field's square that is lit outside of its inscribed circle: a crop is no circle
 
 
@@ -141,25 +150,32 @@ def _ascending(
 def measure(pixels: UInt8Image, field: Field) -> Measured:
     """Measure an RGB H x W x 3 photograph of which ``field`` is the field of view."""
     square = field.square
-    image = resize(blocks(crop(pixels, square), WORKING_SIZE)[0], WORKING_SIZE)
-    lit = _lit(pixels.shape[:2], field)
+    image, lit = working(pixels, field)
     light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    is_crop = field.fills_frame or float((lit & ~_inscribed()).mean()) > CROP
-
     some = lit[::4, ::4]  # some thousand pixels are enough for statistics
     if not some.any():
-        return Measured((_finding(UNDER, "brightness", 0.0),), is_crop=is_crop)
+        return Measured((_finding(UNDER, "brightness", 0.0),), is_crop=True)
+    is_crop = field.fills_frame or _no_disc(lit)
     findings = list(_exposure(image[::4, ::4][some], light[::4, ::4][some], is_crop))
     middle = None
     if not is_crop:
         x, y = _centre_of(np.where(lit, light, 0))
         middle = square.x + x * square.side, square.y + y * square.side
         findings += _placing(lit, float(np.hypot(x - 0.5, y - 0.5)), square.side / min(pixels.shape[:2]))
-    inner = _inner(lit)
+        findings.append(_hidden(lit, lit & ~darker(image, lit, DARK)))
+    inner = inner_of(lit)
     if np.count_nonzero(inner) < FEWEST:
         return Measured((*findings, _finding(PUPIL, "extent", 0.0)), 0.0, is_crop, middle)
     detail, focus = _detail(image, inner, is_crop)
+    if any(f.score < GOOD and f.cause in (PUPIL, OFF_CENTRE, LID) for f in findings):
+        detail = tuple(f for f in detail if f.measure != "likeness")  # a retina half in shadow looks unlike one
     return Measured((*findings, *detail), focus, is_crop, middle)
+
+
+def working(pixels: UInt8Image, field: Field) -> tuple[UInt8Image, Mask]:
+    """The field's square at the working size, and what of it is lit."""
+    image = resize(blocks(crop(pixels, field.square), WORKING_SIZE)[0], WORKING_SIZE)
+    return image, _lit(pixels.shape[:2], field)
 
 
 def _finding(cause: str, measure: str, value: float) -> Finding:
@@ -187,64 +203,117 @@ def _centre_of(light: UInt8Image) -> tuple[float, float]:
     return m["m10"] / weight / light.shape[1], m["m01"] / weight / light.shape[0]
 
 
-def _placing(lit: npt.NDArray[np.bool_], offset: float, extent: float) -> Iterator[Finding]:
+def _placing(lit: Mask, offset: float, extent: float) -> Iterator[Finding]:
     """Size, shape and evenness of a lit disc: ``extent`` is its side by the picture's shorter one, ``offset`` the
     distance of its light's centre from its own, in sides."""
     yield _finding(PUPIL, "extent", extent)
-    columns, rows = np.flatnonzero(lit.any(axis=0)), np.flatnonzero(lit.any(axis=1))
-    extents = sorted((int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1))
-    yield _finding(OFF_CENTRE, "roundness", extents[0] / extents[1])
+    yield _finding(OFF_CENTRE, "roundness", _roundness(lit))
     yield _finding(OFF_CENTRE, "balance", offset)
 
 
-def _detail(image: UInt8Image, inner: npt.NDArray[np.bool_], is_crop: bool) -> tuple[tuple[Finding, ...], float]:
-    """Grain, contrast and sharpness, and the score of the sharpness in all directions together."""
-    green = image[..., 1].astype(np.float32)  # where vessels show best
-    fine = cv2.GaussianBlur(green, (0, 0), FINE)
+class Details(NamedTuple):
+    """The inner field of view at the working size: planes of green, and details of red and green, by pixel."""
+
+    fine: Plane
+    coarse: Plane
+    grain: float  # median difference from the neighbours, in grey levels
+    red: Plane  # of n pixels: how much one stands out from its surroundings, relative to them
+    green: Plane
+    colours: UInt8Image  # m x 3, of some of these pixels
+
+
+def details(image: UInt8Image, inner: Mask) -> Details:
+    """What ``inner`` of a WORKING_SIZE x WORKING_SIZE photograph shows at the two scales."""
+    red, green = (np.ascontiguousarray(image[..., channel]).astype(np.float32) for channel in (0, 1))
+    fine = cv2.GaussianBlur(green, (0, 0), FINE)  # green is where vessels show best
     coarse = cv2.GaussianBlur(green, (0, 0), COARSE)
-    sharp, faint, soft = (plane[inner][::4] for plane in (green, fine, coarse))
+    grain = float(np.median(np.abs(green[inner][::4] - fine[inner][::4])))
+    red_fine, red_soft = (cv2.GaussianBlur(red, (0, 0), scale)[inner][::4] for scale in (FINE, COARSE))
+    faint, soft = fine[inner][::4], coarse[inner][::4]
+    stands_out = [((a - b) / (b + 10)).astype(np.float32) for a, b in ((red_fine, red_soft), (faint, soft))]
+    return Details(fine, coarse, grain, stands_out[0], stands_out[1], image[inner][::16])
+
+
+def darker(image: UInt8Image, where: Mask, share: float) -> Mask:
+    """What of a picture is darker, in its brightest channel, than a share of what is bright in ``where``."""
+    red, green, blue = cv2.split(image)
+    most: UInt8Image = cv2.max(cv2.max(red, green), blue)
+    dim: Mask = most < share * np.percentile(most[::4, ::4][where[::4, ::4]], 90)
+    return dim
+
+
+def _hidden(lit: Mask, bright: Mask) -> Finding:
+    """How much of the round field something keeps dark: a lid from above or below, else the iris.
+
+    What is dark on both sides is the shape of the field, which is often cut at the top and the bottom alike.
+    """
+    outline = cv2.findContours(lit.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    (x, y), radius = cv2.minEnclosingCircle(max(outline, key=len))
+    side = 2 * round(radius) + 1
+    padded = cv2.copyMakeBorder(bright.view(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0)
+    shown = crop(padded, Square(round(x) + side - side // 2, round(y) + side - side // 2, side)) > 0
+    disc = cv2.circle(np.zeros((side, side), np.uint8), (side // 2, side // 2), round(0.48 * side), 1, -1) > 0
+    dark = disc & ~shown & shown[::-1, ::-1]
+    share = float(dark[disc].mean())
+    rows, columns = (float(np.abs(n.mean() - side // 2)) if len(n) else 0.0 for n in np.nonzero(dark))
+    return _finding(LID if rows > columns else OFF_CENTRE, "hidden", share)
+
+
+def _detail(image: UInt8Image, inner: Mask, is_crop: bool) -> tuple[tuple[Finding, ...], float]:
+    """Grain, contrast, likeness and sharpness, and the score of the sharpness in all directions together."""
+    d = details(image, inner)
+    sharp, soft = image[..., 1][inner][::4], d.coarse[inner][::4]
     detail = np.abs(sharp - soft) / (soft + 10)
-    grain = float(np.median(np.abs(sharp - faint)))
-    width, narrow, wide = _edges(fine, coarse, inner)
+    width, narrow, wide = _edges(d.fine, d.coarse, inner)
     moved = wide > UNEVEN_EDGES * narrow
     name = "edge width of a crop" if is_crop else "edge width"
     findings = (
-        _finding(UNDER, "grain", grain),
-        _finding(NO_FUNDUS, "print", float((detail > 0.2).mean()) * grain),
+        _finding(UNDER, "grain", d.grain),
+        _finding(NO_FUNDUS, "print", float((detail > 0.2).mean()) * d.grain),
         _finding(NO_FUNDUS, "structure", float(np.percentile(detail, 99))),
+        _finding(NO_FUNDUS, "likeness", likeness(features((d.red, d.green), d.colours))),
         _finding(MOTION, name, wide) if moved else _finding(DEFOCUS, name, width),
     )
     return findings, score_of("edge width", width)
 
 
-def _lit(shape: tuple[int, int], field: Field) -> npt.NDArray[np.bool_]:
+def _lit(shape: tuple[int, int], field: Field) -> Mask:
     """The lit part of the field's square at working size; of a crop, all of the picture."""
     if field.fills_frame:
         mask, scale = np.full(tuple(n // 4 + 1 for n in shape), 255, np.uint8), 0.25
     else:
         mask, scale = field.mask, field.mask.shape[1] / shape[1]
     x, y, side = (round(n * scale) for n in (field.square.x, field.square.y, field.square.side))
-    lit: npt.NDArray[np.bool_] = resize(crop(mask, Square(x, y, max(side, 1))), WORKING_SIZE) > 127
+    lit: Mask = resize(crop(mask, Square(x, y, max(side, 1))), WORKING_SIZE) > 127
     return lit
 
 
-def _inscribed() -> npt.NDArray[np.bool_]:
+def _roundness(lit: Mask) -> float:
+    """Shorter by longer side of what is lit."""
+    sides = sorted(int(np.ptp(np.flatnonzero(lit.any(axis=axis)))) + 1 for axis in (0, 1))
+    return sides[0] / sides[1]
+
+
+def _no_disc(lit: Mask) -> bool:
+    """Whether what is lit has corners. (Half a disc reaches out of the circle too, but is longer than wide.)"""
+    return float((lit & ~_inscribed()).mean()) > CROP and _roundness(lit) > HALF
+
+
+def _inscribed() -> Mask:
     circle = np.zeros((WORKING_SIZE, WORKING_SIZE), np.uint8)
     cv2.circle(circle, (WORKING_SIZE // 2, WORKING_SIZE // 2), WORKING_SIZE // 2, 1, -1)
     return circle > 0
 
 
-def _inner(lit: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def inner_of(lit: Mask) -> Mask:
     """Without a margin that the edge of the field reaches into through the blurs."""
     margin = int(7 * COARSE)
     padded = cv2.copyMakeBorder(lit.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    inside: npt.NDArray[np.bool_] = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1] > margin
+    inside: Mask = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1] > margin
     return inside
 
 
-def _edges(
-    fine: npt.NDArray[np.float32], coarse: npt.NDArray[np.float32], inner: npt.NDArray[np.bool_]
-) -> tuple[float, float, float]:
+def _edges(fine: Plane, coarse: Plane, inner: Mask) -> tuple[float, float, float]:
     """Width of the strongest edges in working pixels: on the whole, and of the narrowest and widest direction.
 
     An edge of width b, blurred by s, has a slope in proportion to 1 / sqrt(s^2 + b^2): comparing the slopes at
@@ -256,7 +325,7 @@ def _edges(
     )
     # Chosen at the coarse scale, where grain is averaged out: it would choose itself, and pass for sharp edges.
     strength = across[1] ** 2 + down[1] ** 2
-    strong = strength >= np.percentile(strength, 97)
+    strong = strength >= np.percentile(strength[::4], 97)
     slopes = np.stack([across[:, strong], down[:, strong]], axis=1).astype(np.float64)  # scale, axis, pixel
     both, self_ = slopes[0] @ slopes[1].T, slopes[1] @ slopes[1].T  # 2 x 2, by axis
     if np.linalg.det(self_) <= 1e-9 * np.trace(self_) ** 2:  # no edges, or all in one direction

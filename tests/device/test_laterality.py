@@ -118,3 +118,27 @@ def test_real_photographs_are_answered_rightly_or_not_at_all(data_root):
     for name, share in least.items():
         c = next(counts[key] for key in counts if key.startswith(name))
         assert c["answered"] >= share * c["n"], (name, c)
+
+
+@pytest.mark.data
+def test_a_field_nasal_of_the_disc_is_hardly_ever_taken_for_the_other_eye(data_root):
+    """Cut from disc-centred photographs: a round stop whose middle lies nasal of the disc."""
+    pipeline, answers = Pipeline.load(), Counter()
+    for name, _, pixels, truth in known(data_root):
+        if not name.startswith(("CHASE", "DRISHTI")):
+            break
+        disc, lit = pipeline.find_disc(pixels), find_field(pixels).mask
+        if (
+            disc is None
+            or not 0.1 < disc.diameter / (2 * circle_of(find_field(pixels))[1] * min(pixels.shape[:2])) < 0.2
+        ):
+            continue
+        lit = cv2.resize(lit, pixels.shape[1::-1]) > 127
+        for offset in (0.35, 0.5):
+            radius = 2.4 * disc.diameter
+            x = disc.cx + (1 if truth == "OD" else -1) * offset * radius
+            stop = cv2.circle(np.zeros(lit.shape, np.uint8), (int(x), int(disc.cy)), int(radius), 1, -1) > 0
+            if (stop & ~lit).sum() <= 0.25 * (~lit).sum():
+                answers[eye_of(np.where(stop[..., None], pixels, 0).astype(np.uint8), disc) == "unknown"] += 1
+    print(f"{answers[False]} of {answers.total()} nasal fields answered")
+    assert answers.total() >= 30 and answers[False] <= 0.1 * answers.total()

@@ -9,7 +9,8 @@ import pytest
 from device.camera.simulated import Optics, SimulatedCamera
 from device.field import find_field
 from device.imaging import read_image
-from device.quality import TIPS, assess
+from device.language import Translator
+from device.quality import TIPS, assess, measure
 
 SETS = {
     "acrima": "acrima/images/*",
@@ -56,6 +57,8 @@ def test_a_good_photograph_needs_no_tip():
         ({"exposure": 3}, {"usable"}, "over-exposure"),
         ({"exposure": 9}, {"reject"}, "over-exposure"),
         ({"off_axis": 1.0}, {"usable", "reject"}, "off-centre"),
+        ({"eyelid": 0.3}, {"usable"}, "eyelid"),
+        ({"eyelid": 0.5}, {"reject"}, "eyelid"),
     ],
 )
 def test_faults_of_the_optics_are_named(optics, grades, cause):
@@ -129,6 +132,17 @@ def test_what_is_no_fundus_is_rejected(name):
     assert quality.grade == "reject" and quality.cause in causes
 
 
+def test_noise_is_not_taken_for_sharpness():
+    """What is out of focus stays so at high gain, where grain has the steepest edges of all."""
+    sharp = photo()
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 20)
+    noise = np.random.default_rng(1).normal(0, 8, sharp.shape)
+    grainy = np.clip(blurred + noise, 0, 255).astype(np.uint8)
+    found = measure(grainy, find_field(grainy))
+    assert min(f.score for f in found.findings if f.measure.startswith("edge width")) <= 0.5
+    assert measure(sharp, find_field(sharp)).focus - found.focus > 0.4
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", SETS)
 def test_at_most_one_in_a_hundred_real_photographs_is_rejected(name, data_root):
@@ -155,3 +169,50 @@ def test_ruined_real_photographs_are_not_good_and_the_cause_is_right(fault, data
     answers = [grade(ruin(read_image(p).pixels)) for p in paths]
     noticed = [q.grade != "good" and q.cause in causes for q in answers]
     assert np.mean(noticed) >= (0.6 if fault == "smear" else 0.9), list(zip(paths, answers))
+
+
+def lid(pixels, share):
+    """An upper lid, dark and out of focus, over a share of the picture's height."""
+    height, width = pixels.shape[:2]
+    x, y = np.linspace(-1, 1, width), np.linspace(0, 1, height)
+    edge = share * (1 - 0.15 * x[None] ** 2)
+    cover = 1 / (1 + np.exp((y[:, None] - edge) / 0.012))[..., None]
+    return (pixels * (1 - cover) + np.array([10, 6, 5]) * cover).astype(np.uint8)
+
+
+FULL_FIELDS = ("drishti", "airogs", "palm", "idrid A", "chase")
+
+
+@pytest.mark.data
+def test_a_lid_over_a_real_photograph_is_noticed(data_root):
+    paths = [p for name in FULL_FIELDS for p in sorted(data_root.glob(SETS[name]))[2::23]]
+    third, half = ([grade(lid(read_image(p).pixels, share)) for p in paths] for share in (0.36, 0.6))
+    assert len(paths) >= 30
+    assert np.mean([q.grade != "good" for q in third]) >= 0.9
+    assert np.mean([q.cause == "eyelid" for q in third]) >= 0.75
+    assert np.mean([q.grade == "reject" for q in half]) >= 0.9
+
+
+@pytest.mark.data
+def test_the_size_of_a_real_photograph_does_not_matter(data_root):
+    """From 512 to 4096 pixels, several cameras. Grades may differ where a score lies near a landmark; scores may
+    not differ by more than 0.1 (which direction is the widest may change with the size)."""
+    paths = [p for name in SETS for p in sorted(data_root.glob(SETS[name]))[7::200][:2]]
+    assert len(paths) >= 12
+    for path in paths:
+        large = read_image(path).pixels
+        long = max(large.shape[:2])
+        start = cv2.resize(large, None, fx=512 / long, fy=512 / long, interpolation=cv2.INTER_AREA)
+        answers = []
+        for size in (512, 768, 1024, 1536, 2048, 3072, 4096):
+            scale = size / 512
+            answers.append(grade(cv2.resize(start, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)))
+        scores = [q.score for q in answers]
+        assert np.ptp(scores) < 0.1, (path.name, scores)
+        landmarks = min(abs(s - limit) for s in scores for limit in (1 / 3, 2 / 3))
+        assert len({q.grade for q in answers}) == 1 or landmarks < 0.1, (path.name, answers)
+
+
+def test_every_cause_and_tip_has_a_translation():
+    japanese = Translator("ja")
+    assert all(japanese.knows(text) for cause in ("eyelid",) for text in (cause, TIPS[cause]))
