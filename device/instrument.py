@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -91,8 +91,9 @@ class Photograph(NamedTuple):
 class Instrument(Closing):
     """Camera, pipeline and record. It closes the camera, not the store.
 
-    ``bundles`` and ``keys`` are folders (default: the shipped ones). Safe to call from several threads; one
-    capture runs at a time. Raises BundleError and RuntimeUnavailableError where the networks cannot be loaded.
+    ``bundles`` and ``keys`` are folders (default: the shipped ones); ``board`` tells how the board is. Safe to
+    call from several threads; one capture runs at a time. Raises BundleError and RuntimeUnavailableError where
+    the networks cannot be loaded.
     """
 
     def __init__(
@@ -103,8 +104,9 @@ class Instrument(Closing):
         bundles: Path | None = None,
         keys: Path | None = None,
         threads: int = 1,
+        board: Callable[[], health.Health] = health.read,
     ) -> None:
-        self.store = store
+        self.store, self._board = store, board
         self._bundles, self._keys = bundles, keys
         self._pipeline = Pipeline.load(bundles, keys, GLAUCOMA, threads)
         self._capturing = threading.Lock()
@@ -169,7 +171,7 @@ class Instrument(Closing):
             self.store.settings,
             self._preview.newest,
             self.store.room(),
-            health.read(),
+            self._board(),
         )
         problems = [*([live.error] if live.error else []), *health.problems(board)]
         if not room.enough:
@@ -197,7 +199,9 @@ class Instrument(Closing):
         """Every check of ``tenohira selftest``, with the camera that is open. Takes a few seconds."""
         with self._preview.exclusive() as camera:
             free = self.store.settings.keep_free_mb
-            return selftest.run(self._bundles, self._keys, self.store.folder, camera, keep_free_mb=free)
+            return selftest.run(
+                self._bundles, self._keys, self.store.folder, camera, keep_free_mb=free, board=self._board()
+            )
 
     def alive(self) -> bool:
         """Whether neither the preview nor a capture hangs: what the watchdog asks."""

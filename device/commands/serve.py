@@ -117,11 +117,14 @@ class Running:
             parts.callback(light.close)
             camera = LitCamera(SupervisedCamera(args.camera), light)
             store = parts.enter_context(Store(args.store))
+            watch = parts.enter_context(Watch(lambda: _newest(store)))
             self.instrument = parts.enter_context(
-                Instrument(store, camera, bundles=args.bundles, keys=args.keys, threads=args.threads)
-            )
+                Instrument(
+                    store, camera, bundles=args.bundles, keys=args.keys, threads=args.threads,
+                    board=lambda: watch.health,
+                )
+            )  # fmt: skip
             light.on_shutter(self.instrument.press_shutter)
-            self.watch = parts.enter_context(Watch(lambda: _newest(store)))
             for every, what, name in ((SEND, self._send, "sending"), (TIDY, self._tidy, "tidying up")):
                 parts.callback(Repeating(every, what, name).close)
             self._parts = parts.pop_all()
