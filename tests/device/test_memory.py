@@ -9,7 +9,7 @@ import sys
 import cv2
 import pytest
 
-from tests.device.eye import paint
+from device.camera.simulated import SimulatedCamera
 
 BUDGET_MB = 200
 # VmHWM, not ru_maxrss: that one starts at what the parent had when it forked.
@@ -24,8 +24,8 @@ print(json.dumps([code, peak]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_screening_a_photograph_of_1024_pixels_stays_in_its_budget(tmp_path):
-    picture = paint(1024, (640, 500), (150, 165), (80, 85))
-    cv2.imwrite(str(tmp_path / "eye.jpg"), cv2.GaussianBlur(picture, (0, 0), 2)[..., ::-1])
+    picture = SimulatedCamera(seed=3, size=1024).still().pixels
+    cv2.imwrite(str(tmp_path / "eye.jpg"), picture[..., ::-1])
     out = tmp_path / "out"
     done = subprocess.run(
         [sys.executable, "-c", CHILD, "screen", str(tmp_path / "eye.jpg"), "--out", str(out), "--json"],
