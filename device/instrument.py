@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from device import __version__, health, overlay, selftest
+from device.burst import best
 from device.camera import Camera, Controls
 from device.closing import Closing
 from device.coaching import Coach
@@ -44,7 +45,6 @@ STILL_PATIENCE = 10.0  # seconds for one photograph
 KEPT_QUALITY = 95  # of the JPEG that is kept, and screened
 OVERLAY_QUALITY = 88
 NO_PIXELS: UInt8Image = np.empty((0, 0, 3), np.uint8)
-GRADES = {"reject": 0, "usable": 1, "good": 2}
 MOST_REJECTED = 3  # captures in a row, after which the operator is offered to give up on an eye
 SLOWEST_CAPTURE = 120.0  # seconds after which a capture under way counts as hanging (for the watchdog)
 SLOWEST_PREVIEW = 30.0  # the same of the preview: a camera may take its time to start
@@ -270,14 +270,6 @@ def digest(picture: bytes) -> str:
 def encode_png(mask: UInt8Image) -> bytes:
     """A mask of 0 and 255 as PNG of one bit a pixel: it takes a sixth of the time of eight, and says the same."""
     return bytes(cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes())
-
-
-def best(shots: Sequence[Shot]) -> int:
-    """The photograph of a burst that is kept: graded before ungradable, then by quality; the first of equals."""
-    return max(
-        range(len(shots)),
-        key=lambda i: (shots[i].outcome is not Outcome.UNGRADABLE, GRADES[shots[i].grade], shots[i].score),
-    )
 
 
 def _screened(pipeline: Pipeline, frame: Frame, jpeg: bytes, eye: Eye) -> Photograph:

@@ -14,9 +14,8 @@ from device.camera.simulated import Eye, Optics, SimulatedCamera
 from device.errors import BusyError, CameraError, NoSuchVisitError, StoreFullError, UsageError, VisitClosedError
 from device.eyes import eye_result
 from device.imaging import read_image
-from device.instrument import Instrument, best
+from device.instrument import Instrument
 from device.pipeline import GLAUCOMA, Pipeline
-from device.record import Shot
 from device.store import Store
 from device.verdict import Outcome
 
@@ -93,17 +92,6 @@ def test_of_a_burst_the_best_is_kept_and_all_count(instrument, store, camera):
     assert capture.kept == 1 and capture.result.outcome is not Outcome.UNGRADABLE
     result = eye_result(store.visit(visit.uid), "OD")
     assert (result.shots, result.graded) == (3, 1)
-
-
-def shot(outcome: Outcome, grade: str, score: float) -> Shot:
-    return Shot(outcome=outcome, grade=grade, score=score)
-
-
-def test_the_best_was_graded_then_good_then_first():
-    ungradable, refer = Outcome.UNGRADABLE, Outcome.REFER
-    assert best([shot(ungradable, "good", 0.9), shot(refer, "usable", 0.4)]) == 1
-    assert best([shot(refer, "usable", 0.5), shot(refer, "good", 0.7), shot(refer, "good", 0.7)]) == 1
-    assert best([shot(ungradable, "reject", 0.1), shot(ungradable, "reject", 0.3)]) == 1
 
 
 def test_rejected_captures_in_a_row_are_counted(instrument, store, camera):
