@@ -1,6 +1,7 @@
 # make demo    the device install, real sample photographs, a screened page (no torch, no TensorFlow)
 # make serve   the instrument on those photographs: open http://127.0.0.1:8080
 # make test    everything installed, checked and tested
+# make hil     the true camera stack, and deploying to a machine that boots (root; five minutes, and two once)
 # make check   style and types only
 # make clean   removes what the others made (not runs/)
 
@@ -13,7 +14,7 @@ DEV := .venv/installed-$(WANTED)
 BARE := .venv-demo/installed
 BIN := .venv/bin
 
-.PHONY: help demo serve test check clean
+.PHONY: help demo serve test hil check clean
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -38,6 +39,10 @@ test: $(DEV)
 	$(MAKE) --no-print-directory check || status=1; \
 	$(BIN)/python -m pytest || status=1; \
 	exit $$status
+
+hil: $(DEV)
+	@sh hil_tests/deploy/build_root.sh
+	@$(BIN)/python -m pytest hil_tests
 
 check: $(DEV)
 	@$(BIN)/ruff check .
