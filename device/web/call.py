@@ -30,7 +30,7 @@ from device.overlay import COLOURS, WORDS
 from device.page import SHAPES
 from device.record import EYES, Eye
 from device.verdict import Outcome
-from device.web.guard import AccessCode
+from device.web.guard import AccessCode, is_loopback
 from device.web.needs import Check, Instrument, Store
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -238,6 +238,7 @@ def render(template: str, request: Request, language: str, **values: Any) -> str
         other="en" if language == "ja" else "ja",
         place=place if request.method == "GET" else _back(request),
         path=request.url.path,
+        own_screen=is_loopback(request),
         say=lambda text: sentence(t, text),
         **values,
     )

@@ -384,3 +384,42 @@ def test_nothing_moves_for_those_who_ask_for_it():
     style = STYLE.read_text()
     inside = style[style.index("(prefers-reduced-motion: no-preference)") :]
     assert "transition" in inside and "transition" not in style.replace(inside, "") and "animation" not in style
+
+
+def test_a_touch_screen_without_a_keyboard_has_one(browser, root, instrument):
+    page = open_page(browser, has_touch=True)
+    page.goto(root)
+    keys = page.locator("#keys")
+    assert keys.is_hidden(), "who types on a plugged keyboard is not in need of it"
+    page.locator("#participant").tap()
+    keys.wait_for()
+    for button in keys.locator("button").all():
+        box = button.bounding_box()
+        assert box["width"] >= TARGET and box["height"] >= TARGET, button.inner_text()
+    field = page.locator("#participant").bounding_box()
+    assert field["y"] + field["height"] <= keys.bounding_box()["y"], "the field is hidden by the keys"
+    for sign in "KAX":
+        keys.get_by_role("button", name=sign, exact=True).tap()
+    keys.get_by_role("button", name="Erase").tap()
+    for sign in "-07":
+        keys.get_by_role("button", name=sign, exact=True).tap()
+    assert page.locator("#participant").input_value() == "KA-07"
+    page.locator("#operator").tap()
+    turn = "Capital and small letters"
+    for name in (turn, "Q", turn, "q", "Space", "Letters and signs", "#"):
+        keys.get_by_role("button", name=name, exact=True).tap()
+    assert page.locator("#operator").input_value() == "Qq #"
+    keys.get_by_role("button", name="Done").tap()
+    assert keys.is_hidden()
+    page.get_by_role("button", name="Begin").tap()
+    page.wait_for_url(re.compile("/visits/"))
+    assert instrument.store.visits()[0].participant == "KA-07" and instrument.store.visits()[0].operator == "Qq #"
+
+    page.goto(f"{root}/settings")
+    page.locator("#burst").tap()
+    keys.wait_for()
+    keys.get_by_role("button", name="Erase").tap()
+    keys.get_by_role("button", name="5", exact=True).tap()
+    keys.get_by_role("button", name="Done").tap()
+    assert page.locator("#burst").input_value() == "5"
+    assert page.faults == []
