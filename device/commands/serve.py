@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import secrets
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -86,6 +87,9 @@ def run(args: argparse.Namespace) -> int:
     )  # fmt: skip
     server = _Server(config, ready=lambda: notifier.ready(service.state))
     with service, Heartbeat(notifier, service.alive):
+        # uvicorn ends in order upon these, and then raises them again, which would end us before our own order.
+        for told_to_end in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(told_to_end, lambda *_: None)
         server.run()
         notifier.stopping()
     return 0 if server.started else 1

@@ -1,7 +1,8 @@
-"""The service is killed at random moments of 200 examinations: what it had confirmed is there, once."""
+"""The service is told to end, or killed at random moments: what it had confirmed is there, once."""
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -60,6 +61,22 @@ class Instrument:
                 pass
             assert time.monotonic() < end, "the service did not come back"
             time.sleep(0.05)
+
+
+@pytest.mark.parametrize("told_to_end", [signal.SIGTERM, signal.SIGINT])
+def test_a_service_that_is_told_to_end_ends_in_order_with_an_open_preview(tmp_path, told_to_end):
+    service = Instrument(tmp_path / "record")
+    service.start()
+    visit = service.ask("POST", "/visits", participant="KAN-1").json()["uid"]
+    assert service.ask("POST", f"/visits/{visit}/OD/captures").status_code == 201
+    (camera,) = subprocess.check_output(["pgrep", "-P", str(service.process.pid)], text=True).split()
+    with httpx.stream("GET", f"http://127.0.0.1:{service.port}/live.mjpg", timeout=STARTED) as preview:
+        next(preview.iter_bytes())
+        service.process.send_signal(told_to_end)
+        assert service.process.wait(STARTED) == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(camera), 0)
+    assert not verify(tmp_path / "record").problems
 
 
 @pytest.mark.slow
