@@ -39,6 +39,7 @@ from device.record import Capture, Eye, NotImaged, Settings, Shot, Visit, now
 from device.results import row_of
 from device.selftest import Check
 from device.store import Room, Store
+from device.store.rows import conflict
 from device.verdict import Outcome
 
 STILL_PATIENCE = 10.0  # seconds for one photograph
@@ -126,14 +127,17 @@ class Instrument(Closing):
         record already, its capture is returned and nobody photographed: an answer that got lost may be asked for
         again.
 
-        Raises BusyError while another capture runs, CameraError, StoreFullError, NoSuchVisitError, and
-        VisitClosedError where the visit was finished. Then nothing was kept.
+        Raises BusyError while another capture runs, CameraError, StoreFullError, NoSuchVisitError,
+        VisitClosedError where the visit was finished, and StoreError where the ``uid`` is that of a photograph of
+        the other eye. Then nothing was kept.
         """
         if not self._capturing.acquire(blocking=False):
             raise BusyError("a photograph is being taken already; wait until its result is shown")
         self._since = time.monotonic()
         try:
             if known := next((c for c in self.store.visit(visit).captures if c.uid == uid), None):
+                if known.laterality != eye:
+                    raise conflict("capture", uid)
                 return known
             self.store.admit(visit)  # before the patient is asked to hold still for nothing
             settings = self.store.settings
@@ -229,6 +233,7 @@ class Instrument(Closing):
         burst = Burst(pipeline, eye)
         with ThreadPoolExecutor(1, "screening") as screening:
             with self._preview.exclusive() as camera:
+                burst.taken = now()
                 waiting = [
                     screening.submit(burst.add, *_still(camera, settings.keep_raw))
                     for _ in range(max(1, settings.burst))
@@ -245,6 +250,7 @@ class Burst:
     def __init__(self, pipeline: Pipeline, eye: Eye) -> None:
         self._pipeline, self._eye = pipeline, eye
         self.shots: list[Shot] = []
+        self.taken = ""  # when the first still was asked for
         self.took_ms = 0.0  # from the first still to the last
         self.kept: Photograph
 
@@ -298,7 +304,7 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
         uid=uid,
         visit=visit,
         laterality=eye,
-        taken=now(),
+        taken=burst.taken,
         image=image,
         overlay=digest(drawn),
         masks={name: digest(png) for name, png in masks.items()},

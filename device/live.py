@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Live:
-    """The newest preview. ``error`` says why there is none (then ``jpeg`` and ``coaching`` are None);
-    ``presses`` counts presses of the shutter button."""
+    """The newest preview. Without a picture (``jpeg``, ``pixels``, ``coaching`` are None) ``error`` says why, or
+    is empty while none was taken since somebody looks; ``presses`` counts presses of the shutter button."""
 
     sequence: int = 0
     jpeg: bytes | None = None
@@ -117,6 +117,7 @@ class LivePreview(Closing):
             with self._news:
                 # Nobody looks, or somebody photographs: woken by either, and now and then for the beat.
                 if self._wanted.is_set() or time.monotonic() > self._watched_until:
+                    self._forget()
                     self._news.wait(1.0)
                     continue
             start = time.monotonic()
@@ -158,6 +159,12 @@ class LivePreview(Closing):
         with self._news:
             self._live = replace(self._live, sequence=self._live.sequence + 1, **changes)
             self._news.notify_all()
+
+    def _forget(self) -> None:
+        """Take the last picture away while the preview rests: who looks next may have another eye before the lens,
+        or another participant's code."""
+        if self._live.pixels is not None:
+            self._publish(jpeg=None, pixels=None, coaching=None)
 
     def _rest(self, seconds: float) -> None:
         """Sleep, unless it ends meanwhile."""

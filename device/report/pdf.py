@@ -60,7 +60,7 @@ def render(
     The same visit gives the same bytes; times are in the machine's time zone.
     """
     # Of both eyes, while one waits for its reader: the answer for one tells what to expect of the other.
-    masked = any(hidden(visit, capture.laterality) for capture in visit.captures)
+    masked = any(hidden(visit, eye) and visit.of(eye) for eye in EYES)
     eyes = []
     for eye in EYES:
         result = eye_result(visit, eye)

@@ -9,6 +9,7 @@ number of viewers leaves threads for captures.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 
 import anyio
@@ -24,6 +25,7 @@ from device.web.needs import Live
 VIEWERS = 4  # that wait for pictures at the same time
 WAIT = 1.0  # seconds for the next picture, at most
 STREAMS = 2  # without scripts
+AIMING = 3.0  # seconds since a page with a shutter last asked, after which it is taken for closed
 STALLED = 10.0  # seconds after which a viewer of a stream who takes nothing is taken for gone
 BOUNDARY = "tenohira-picture"
 
@@ -35,16 +37,19 @@ class LiveView:
         self._web, self._pace = web, pace
         self._waiting: anyio.CapacityLimiter | None = None  # made in the event loop, which it belongs to
         self._streams = 0
+        self._aiming: dict[str, float] = {}  # pages with a shutter: when each asked last
 
     async def frame(self, request: Request) -> Response:
         """The picture after number ``after`` as JPEG, coaching as JSON in the header ``x-live``; 204 without a
-        picture (the header then says why, or that there is no new one)."""
+        picture (the header then says why, or that there is no new one). A page with a shutter gives its name in
+        ``page``: with two of them open, nobody knows which eye the instrument's button means."""
         given = request.query_params.get("after", "0")
         after = int(given) if given.isdecimal() and given.isascii() and len(given) < 16 else 0
 
         def look() -> tuple[Live, dict[str, object]]:
             live = self._web.instrument.live(after, WAIT)
-            return live, state_of(live, Translator(language_of(request, self._web.instrument.store)))
+            state = state_of(live, Translator(language_of(request, self._web.instrument.store)))
+            return live, state | {"alone": self._alone(request.query_params.get("page", "")[:40])}
 
         live, state = await anyio.to_thread.run_sync(look, limiter=self._limiter)
         headers = {"x-live": json.dumps(state)}  # ASCII, as headers are
@@ -57,6 +62,13 @@ class LiveView:
         if self._streams >= STREAMS:
             return Response("the preview is open elsewhere already; close it there", 503, {"retry-after": "5"})
         return _Stream(self, self._pictures(), media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+
+    def _alone(self, page: str) -> bool:
+        """Whether no other page than ``page`` aims at an eye."""
+        now = time.monotonic()
+        heard = {name: at for name, at in self._aiming.items() if now - at < AIMING}
+        self._aiming = heard | ({page: now} if page else {})
+        return not self._aiming.keys() - {page}
 
     @property
     def _limiter(self) -> anyio.CapacityLimiter:

@@ -15,9 +15,23 @@ from device.eyes import eye_result, hidden
 from device.record import EYES, Capture, Eye, Visit
 
 
+def conceals(visit: Visit, eye: Eye) -> bool:
+    """Whether there is an answer on an eye and it is hidden. (That an eye could not be imaged at all is no answer
+    of the instrument's, and nobody can grade an eye without a photograph that counts.)"""
+    return hidden(visit, eye) and bool(visit.of(eye))
+
+
 def unread(visit: Visit) -> list[Eye]:
     """The photographed eyes whose answer is hidden."""
-    return [eye for eye in EYES if hidden(visit, eye) and any(c.laterality == eye for c in visit.captures)]
+    return [eye for eye in EYES if conceals(visit, eye)]
+
+
+def concealed(visit: Visit, capture: Capture) -> bool:
+    """Whether what the instrument says of a capture is hidden. One that was withdrawn shows the other eye: it
+    tells of either."""
+    if capture.uid in {w.capture for w in visit.withdrawn}:
+        return any(hidden(visit, eye) for eye in EYES)
+    return hidden(visit, capture.laterality)
 
 
 def require_shown(visit: Visit) -> None:
@@ -34,7 +48,7 @@ def visible_pictures(visit: Visit) -> set[str]:
     names = set()
     for capture in visit.captures:
         names.add(capture.image)
-        if not hidden(visit, capture.laterality):
+        if not concealed(visit, capture):
             names |= {capture.overlay, *capture.masks.values()}
     return names
 
@@ -42,7 +56,7 @@ def visible_pictures(visit: Visit) -> set[str]:
 def capture_json(visit: Visit, capture: Capture) -> dict[str, Any]:
     """A capture for machines; ``hidden`` says that the answer was left out."""
     built: dict[str, Any] = msgspec.to_builtins(capture)
-    built["hidden"] = hidden(visit, capture.laterality)
+    built["hidden"] = concealed(visit, capture)
     if built["hidden"]:
         quality = built["result"]["quality"]
         built = {k: v for k, v in built.items() if k not in ("result", "shots", "kept", "overlay", "masks")}
@@ -54,9 +68,9 @@ def visit_json(visit: Visit) -> dict[str, Any]:
     """A visit for machines, with each eye's answer where it may be shown."""
     built: dict[str, Any] = msgspec.to_builtins(visit)
     built["captures"] = [capture_json(visit, c) for c in visit.captures]
-    built["eyes"] = {eye: {"laterality": eye, "hidden": hidden(visit, eye)} for eye in EYES}
+    built["eyes"] = {eye: {"laterality": eye, "hidden": conceals(visit, eye)} for eye in EYES}
     for eye in EYES:
-        if not hidden(visit, eye):
+        if not conceals(visit, eye):
             answer = msgspec.to_builtins(eye_result(visit, eye))
             evidence = answer.pop("evidence")
             built["eyes"][eye] |= answer | {"evidence": evidence and evidence["uid"]}

@@ -11,11 +11,20 @@ import pytest
 from device import instrument as module
 from device.camera import Controls
 from device.camera.simulated import Eye, Optics, SimulatedCamera
-from device.errors import BusyError, CameraError, NoSuchVisitError, StoreFullError, UsageError, VisitClosedError
+from device.errors import (
+    BusyError,
+    CameraError,
+    NoSuchVisitError,
+    StoreError,
+    StoreFullError,
+    UsageError,
+    VisitClosedError,
+)
 from device.eyes import eye_result
 from device.imaging import read_image
 from device.instrument import Instrument
 from device.pipeline import GLAUCOMA, Pipeline
+from device.record import now
 from device.store import Store
 from device.verdict import Outcome
 
@@ -137,6 +146,27 @@ def test_an_answer_that_got_lost_is_given_again(instrument, store, camera):
     taken = camera.taken
     assert capture.uid == uid and instrument.capture(visit, "OD", uid) == capture
     assert camera.taken == taken and store.visit(visit).captures == (capture,)
+
+
+def test_an_answer_is_never_given_for_the_other_eye(instrument, store, camera):
+    visit, uid = store.begin("P-1").uid, "2d0c9b9e-3c0f-4b86-9a39-5e8a1ef4e3b1"
+    instrument.capture(visit, "OD", uid)
+    taken = camera.taken
+    with pytest.raises(StoreError, match="recorded already"):
+        instrument.capture(visit, "OS", uid)
+    assert camera.taken == taken and [c.laterality for c in store.visit(visit).captures] == ["OD"]
+
+
+def test_a_photograph_was_taken_when_the_shutter_was_pressed(instrument, store, camera, monkeypatch):
+    screened, screen = [], Pipeline.screen
+
+    def late(*arguments, **options):
+        screened.append(now())
+        return screen(*arguments, **options)
+
+    monkeypatch.setattr(Pipeline, "screen", late)
+    before = now()
+    assert before <= instrument.capture(store.begin("P-1").uid, "OD").taken <= screened[0]
 
 
 def test_one_capture_at_a_time(instrument, store, camera):

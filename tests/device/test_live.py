@@ -93,6 +93,30 @@ def test_nobody_looks_and_the_camera_rests(preview, camera, monkeypatch):
     assert newer(preview, preview.newest.sequence).jpeg
 
 
+def test_who_looks_after_a_rest_does_not_see_what_was_before_the_lens_then(preview, camera, monkeypatch):
+    newer(preview, 0)
+    monkeypatch.setattr(live, "WATCHED", 0.0)
+    preview.latest(wait=0)
+    time.sleep(0.2)
+    monkeypatch.undo()
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def starting(deadline=1.0):  # a camera takes its time
+        hanging.set()
+        assert go_on.wait(30)
+        return Frame(PICTURE, camera="anew")
+
+    camera.preview = starting
+    try:
+        assert preview.latest(wait=0).pixels is None
+        assert hanging.wait(30)
+        found = preview.latest(wait=0)
+        assert found.jpeg is found.pixels is found.coaching is None and found.error == ""
+    finally:
+        go_on.set()
+    assert newer(preview, found.sequence, lambda one: one.jpeg).camera == "anew"
+
+
 def test_a_camera_that_fails_is_told_in_words_and_comes_back(preview, camera):
     newer(preview, 0)
     camera.broken = "the camera was unplugged; plug it in"

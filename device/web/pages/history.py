@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from device.eyes import eye_result, hidden
-from device.record import EYES, Visit
+from device.eyes import eye_result
+from device.record import EYES, Eye, Visit
 from device.web.call import Call
-from device.web.masking import visit_json
+from device.web.masking import conceals, visit_json
 
 PAGE = 20  # visits
 LONGEST_SEARCH = 64
@@ -32,12 +32,9 @@ def show(call: Call) -> Response:
     )
 
 
-def _outcome(visit: Visit, eye: str) -> tuple[str, str | None]:
+def _outcome(visit: Visit, eye: Eye) -> tuple[Eye, str | None]:
     """(eye, outcome), the latter ``hidden`` or None where there is nothing to say."""
-    side = EYES[EYES.index(eye)]  # type: ignore[arg-type]
-    if hidden(visit, side) and visit.of(side):
+    if conceals(visit, eye):
         return eye, "hidden"
-    outcome = None if hidden(visit, side) else eye_result(visit, side).outcome
-    if outcome is None and any(n.laterality == side for n in visit.not_imaged):
-        return eye, "ungradable"
+    outcome = eye_result(visit, eye).outcome
     return eye, outcome.value if outcome else None

@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from device import errand
 from device.errors import StoreError
-from device.eyes import EyeResult, eye_result, hidden
+from device.eyes import EyeResult, eye_result
 from device.language import LANGUAGES
 from device.record import EYES, Capture, Eye, NotImaged, Parcel, Reading, Visit
 from device.web.call import Call
-from device.web.masking import require_shown, unread, visible_pictures, visit_json
+from device.web.masking import concealed, conceals, require_shown, unread, visible_pictures, visit_json
 from device.web.outlines import Drawing, cut_out, drawing, reduced
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def state_of(call: Call, visit: Visit, eye: Eye) -> EyeState:
     """An eye of a visit; nothing hidden is in it."""
     captures = visit.of(eye)
     given_up = [n for n in visit.not_imaged if n.laterality == eye]
-    hides = hidden(visit, eye)
+    hides = conceals(visit, eye)
     answer = None if hides else eye_result(visit, eye)
     evidence = answer.evidence if answer else captures[-1] if captures else None
     return EyeState(
@@ -159,7 +159,7 @@ def picture(call: Call) -> Response:
 
 
 def _close_up(call: Call, visit: Visit, sha: str, path: Path) -> Response:
-    capture = next((c for c in visit.captures if c.image == sha and not hidden(visit, c.laterality)), None)
+    capture = next((c for c in visit.captures if c.image == sha and not concealed(visit, c)), None)
     drawn = drawing(capture, call.store.picture, outlines=True) if capture else None
     if drawn is None or drawn.close_up is None:
         raise HTTPException(404)

@@ -4,6 +4,18 @@
 const STALE = 3000; // ms without a new picture, after which the one that is shown is taken away
 const TIP_STAYS = 1200; // ms that a tip is left for reading
 
+// A name for this tab, the same on all of its pages.
+function tab() {
+  return (sessionStorage.tab ??= Math.random().toString(36).slice(2));
+}
+
+function warn(text) {
+  const said = document.createElement("p");
+  said.textContent = text;
+  said.className = "warning";
+  document.querySelector("#problem").replaceChildren(said);
+}
+
 function openEye(section) {
   if (section.dataset.running) return;
   section.dataset.running = "yes";
@@ -45,9 +57,16 @@ function openEye(section) {
     if (text && waiting) waiting.hidden = true;
   }
 
+  // The button photographs the eye of this page, unless another page is open, too: then it may mean the other one.
+  function pressed(alone) {
+    if (!shutter || shutter.disabled) return;
+    if (alone) shutter.click();
+    else warn(shutter.dataset.crowd);
+  }
+
   async function show(answer) {
     const state = JSON.parse(answer.headers.get("x-live"));
-    if (presses !== null && state.presses > presses && shutter && !shutter.disabled) shutter.click();
+    if (presses !== null && state.presses > presses) pressed(state.alone);
     presses = state.presses;
     fail(state.error);
     if (state.error) canvas.classList.add("stale");
@@ -70,14 +89,16 @@ function openEye(section) {
   async function look() {
     while (section.isConnected) {
       if (document.hidden) {
+        presses = null; // what is pressed meanwhile is not meant for this page
         await new Promise((go) => setTimeout(go, 300));
         continue;
       }
       try {
-        const answer = await fetch(`/live/frame?after=${after}`, { signal: AbortSignal.timeout(5000) });
+        const answer = await fetch(`/live/frame?after=${after}&page=${shutter ? tab() : ""}`, { signal: AbortSignal.timeout(5000) });
         if (!answer.headers.has("x-live")) throw new Error("no preview");
         await show(answer);
       } catch {
+        presses = null; // nor what was pressed while nothing was seen
         await new Promise((go) => setTimeout(go, 500));
       }
       // A picture that stands still must not be taken for the eye.
@@ -123,9 +144,4 @@ window.addEventListener("pageshow", (event) => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.elt.matches("form")) document.querySelector("#problem")?.replaceChildren();
 });
-document.addEventListener("htmx:sendError", () => {
-  const problem = document.querySelector("#problem"), said = document.createElement("p");
-  said.textContent = problem.dataset.gone;
-  said.className = "warning";
-  problem.replaceChildren(said);
-});
+document.addEventListener("htmx:sendError", () => warn(document.querySelector("#problem").dataset.gone));

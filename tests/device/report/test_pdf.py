@@ -15,7 +15,7 @@ import pytest
 
 from device.cli import NOTICE
 from device.language import Translator
-from device.record import Settings, Visit
+from device.record import Settings, Visit, Withdrawal
 from device.report.pdf import render
 from device.report.sheet import Sheet, typesettable
 from device.verdict import Outcome
@@ -69,6 +69,14 @@ def in_tokyo(monkeypatch: pytest.MonkeyPatch):
 
 def report(exam: Visit, pictures: Pictures, language: str = "en", **more: str) -> bytes:
     return render(exam, pictures, Settings(), language, **more)
+
+
+def test_a_withdrawn_photograph_waits_for_no_reader(pictures):
+    wrong, left = capture(pictures, "OD", 0.8), capture(pictures, "OS", 0.2)
+    gone = Withdrawal(visit=left.visit, capture=wrong.uid, reason="it shows the other eye", time=left.taken)
+    exam = visit(wrong, left, masked=True, withdrawn=(gone,), readings=(reading("OS", Outcome.NO_REFERRAL),))
+    text = text_of(report(exam, pictures))
+    assert "HIDDEN" not in text and "NOT EXAMINED" in text and "NO REFERRAL" in text and "0.80" not in text
 
 
 def test_it_says_what_was_found_and_how(pictures):

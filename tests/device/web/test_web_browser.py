@@ -175,6 +175,37 @@ def test_the_button_on_the_instrument_photographs(browser, root, instrument):
     assert len(instrument.store.visits()[0].captures) == 1
 
 
+def test_the_button_never_means_an_eye_that_nobody_chose(browser, root, instrument):
+    first, second = visit(instrument, "KAN-0001").uid, visit(instrument, "KAN-0002").uid
+    pages = [open_page(browser), open_page(browser)]
+    for page, address in zip(pages, (f"{first}/OD", f"{second}/OS")):
+        page.goto(f"{root}/visits/{address}")
+        page.wait_for_selector("[data-seen]")
+    instrument.presses += 1
+    for page in pages:
+        page.wait_for_selector("#problem >> text=Two screens are open")
+    assert not [v for v in instrument.store.visits() if v.captures]
+    pages[0].close()
+    pages[1].wait_for_timeout(3500)  # until the other is taken for closed
+    instrument.presses += 1
+    pages[1].wait_for_selector(".outcome")
+    assert [v.uid for v in instrument.store.visits() if v.captures] == [second]
+
+
+def test_a_press_that_the_page_did_not_see_is_not_answered_later(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    hide = "Object.defineProperty(document, 'hidden', {get: () => %s, configurable: true})"
+    page.evaluate(hide % "true")
+    page.wait_for_timeout(600)
+    instrument.presses += 1
+    page.wait_for_timeout(600)
+    page.evaluate(hide % "false")
+    page.wait_for_timeout(1000)
+    assert not instrument.store.visits()[0].captures and page.locator(".shutter").is_visible()
+
+
 def test_one_photograph_however_often_it_is_touched(browser, root, instrument):
     instrument.slow = 0.6
     page = open_page(browser)

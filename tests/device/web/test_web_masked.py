@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from web_fake import Take
 from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, visit
 
 JSON = {"accept": "application/json"}
@@ -117,3 +118,37 @@ def test_a_grade_is_whole_or_refused(client, instrument, masked, change_, words)
 
 def test_an_eye_without_a_photograph_is_not_graded(client, instrument):
     assert client.post(f"/visits/{visit(instrument).uid}/OD/reading", data=GRADE).status_code == 400
+
+
+def test_what_was_withdrawn_tells_of_neither_eye(client, instrument):
+    change(instrument, masked=True)
+    uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True)]).uid
+    here = f"/visits/{uid}"
+    wrong = instrument.store.visit(uid).captures[0]
+    client.post(f"{here}/OD/captures/{wrong.uid}/other-eye")
+    instrument.takes = [HEALTHY, GLAUCOMA]
+    client.post(f"{here}/OD/captures")
+    client.post(f"{here}/OS/captures")
+    client.post(f"{here}/OD/reading", data=GRADE)  # the withdrawn photograph shows the left eye, which waits still
+    answers = [client.get(path, headers=JSON).text for path in (here, "/history")]
+    assert all("0.21" in answer and "0.81" not in answer for answer in answers)
+    for name in (wrong.overlay, f"{wrong.image}?close-up"):
+        assert client.get(f"{here}/pictures/{name}").status_code == 404
+    client.post(f"{here}/OS/reading", data=GRADE)
+    assert client.get(f"{here}/pictures/{wrong.overlay}").status_code == 200
+
+
+def test_nobody_waits_for_the_grade_of_an_eye_without_a_photograph_that_counts(client, instrument):
+    change(instrument, masked=True)
+    uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True)], os=[HEALTHY]).uid
+    here = f"/visits/{uid}"
+    client.post(f"{here}/OD/captures/{instrument.store.visit(uid).captures[0].uid}/other-eye")
+    client.post(f"{here}/OD/not-imaged", data={"reason": "media"})
+    page = client.get(f"{here}/OD").text
+    assert "UNGRADABLE" in page and "cataract" in page and "Photographed" not in page
+    client.post(f"{here}/OS/reading", data=GRADE)
+    client.post(f"{here}/finish")
+    answer = client.get(here, headers=JSON).json()["eyes"]["OD"]
+    assert (answer["hidden"], answer["outcome"], answer["vcdr"]) == (False, "ungradable", None)
+    assert "stay closed" not in client.get(here).text
+    assert client.get(f"{here}/report.pdf").status_code == 200
