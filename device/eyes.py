@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from device import verdict
-from device.record import Capture, Eye, NotImaged, Shot, Visit
+from device.record import EYES, Capture, Eye, NotImaged, Shot, Visit
 from device.verdict import Outcome
 
 
@@ -121,6 +121,11 @@ def _outcome(
     elif abs(chance.value - threshold) < verdict.NEAR["glaucoma_probability"]:
         reasons.append(verdict.CLOSE)
     return outcome, tuple(reasons)
+
+
+def doubtful(visit: Visit, eye: Eye) -> tuple[Capture, ...]:
+    """The captures of an eye that count though the disc lies where the other eye has it."""
+    return tuple(c for c in visit.of(eye) if c.seen_laterality in EYES and c.seen_laterality != eye)
 
 
 def hidden(visit: Visit, eye: Eye) -> bool:
