@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from device import verdict
-from device.record import Capture, Eye, NotImaged, Shot, Visit
+from device.record import EYES, Capture, Eye, NotImaged, Shot, Visit
 from device.verdict import Outcome
 
 
@@ -41,7 +41,8 @@ def eye_result(visit: Visit, eye: Eye) -> EyeResult:
     """The answer for one eye from every photograph of it in a visit.
 
     Photographs that could be graded are taken together: the median probability is held against the operating
-    point. (The median, for one bad photograph must not decide.) Without any, the eye is ungradable for the reason
+    point, that of the last of them where it was changed in between. (The median, for one bad photograph must not
+    decide.) Without any, the eye is ungradable for the reason
     of its last capture, or because it could not be imaged.
     """
     captures = visit.of(eye)
@@ -53,7 +54,7 @@ def eye_result(visit: Visit, eye: Eye) -> EyeResult:
     vcdr = _interval([s.vcdr for _, s in graded])
     chance = _interval([s.glaucoma_probability for _, s in graded])
     evidence = _nearest(graded, None if chance is None else chance.value)
-    outcome, reasons = _outcome(graded, evidence, chance)
+    outcome, reasons = _outcome(graded, evidence, chance, vcdr)
     return EyeResult(
         laterality=eye,
         outcome=outcome,
@@ -91,18 +92,20 @@ def _interval(values: Sequence[float | None]) -> Interval | None:
 
 
 def _nearest(graded: Sequence[tuple[Capture, Shot]], value: float | None) -> Capture:
-    """The capture whose kept photograph was graded and lies nearest to the answer; the latest of equals."""
+    """The capture whose kept photograph was graded and lies nearest to the answer; the latest of equals. Only
+    those at the last operating point, which decides."""
 
     def distance(capture: Capture) -> tuple[bool, float]:
         chance = capture.result.glaucoma_probability
         return chance is None, 0.0 if chance is None or value is None else abs(chance - value)
 
-    captures = list({c.uid: c for c, _ in graded}.values())
+    points = graded[-1][0].result.operating_points
+    captures = list({c.uid: c for c, _ in graded if c.result.operating_points == points}.values())
     return min(reversed(captures), key=distance)
 
 
 def _outcome(
-    graded: Sequence[tuple[Capture, Shot]], evidence: Capture, chance: Interval | None
+    graded: Sequence[tuple[Capture, Shot]], evidence: Capture, chance: Interval | None, vcdr: Interval | None
 ) -> tuple[Outcome, tuple[str, ...]]:
     """With one photograph its own verdict; of several, that of the median, with how many of them agree."""
     if len(graded) == 1:
@@ -112,15 +115,23 @@ def _outcome(
     if chance is None or point is None:
         outcome = Outcome.REFER if 2 * len(refer) >= len(graded) else Outcome.NO_REFERRAL
         return outcome, (f"{len(refer)} of {len(graded)} photographs were graded for referral",)
-    threshold = point["threshold"]
-    outcome = Outcome.REFER if chance.value >= threshold else Outcome.NO_REFERRAL
-    reasons = [verdict.comparison("median", chance.value, threshold, point["name"])]
+    held = [("median", chance.value, point, verdict.NEAR["glaucoma_probability"])]
+    if vcdr is not None and (of_vcdr := evidence.result.operating_points.get("vcdr")) is not None:
+        held.append(("median_vcdr", vcdr.value, of_vcdr, verdict.NEAR["vcdr"]))
+    over = [h for h in held if h[1] >= h[2]["threshold"]]
+    outcome = Outcome.REFER if over else Outcome.NO_REFERRAL
+    reasons = [verdict.comparison(name, value, p["threshold"], p["name"]) for name, value, p, _ in over or held]
     agree = sum(s.outcome is outcome for _, s in graded)
     if agree < len(graded):
         reasons.append(f"only {agree} of {len(graded)} photographs say so by themselves: photograph again")
-    elif abs(chance.value - threshold) < verdict.NEAR["glaucoma_probability"]:
+    elif abs(max((value - p["threshold"]) / near for _, value, p, near in held)) < 1:
         reasons.append(verdict.CLOSE)
     return outcome, tuple(reasons)
+
+
+def doubtful(visit: Visit, eye: Eye) -> tuple[Capture, ...]:
+    """The captures of an eye that count though the disc lies where the other eye has it."""
+    return tuple(c for c in visit.of(eye) if c.seen_laterality in EYES and c.seen_laterality != eye)
 
 
 def hidden(visit: Visit, eye: Eye) -> bool:

@@ -76,6 +76,7 @@ NAMES = {
     "glaucoma_probability": "glaucoma probability",
     "median": "median glaucoma probability",  # of several photographs
     "vcdr": "vertical cup-to-disc ratio",
+    "median_vcdr": "median vertical cup-to-disc ratio",
 }
 NEAR = {"glaucoma_probability": 0.1, "vcdr": 0.05}  # the mean error of the ratio; what a repeat easily changes
 CLOSE = "this is close to the threshold: repeat the photograph and see whether the answer stays"

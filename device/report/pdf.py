@@ -13,7 +13,7 @@ from typing import Any
 
 from device import __version__
 from device.cli import NOTICE
-from device.eyes import EyeResult, Interval, eye_result, hidden
+from device.eyes import EyeResult, Interval, doubtful, eye_result, hidden
 from device.language import Translator
 from device.overlay import COLOURS, WORDS, sentence
 from device.record import EYES, Capture, Eye, Reading, Settings, Visit
@@ -40,6 +40,7 @@ LOOKS_LIKE: dict[str, str] = {
     "OD": "The picture looks like a right eye: check that the eyes were not mixed up.",
     "OS": "The picture looks like a left eye: check that the eyes were not mixed up.",
 }
+ANOTHER_LOOKS_LIKE = "a photograph of this eye looks like the other eye: check that the eyes were not mixed up"
 WHY_HIDDEN = (
     "Masked study: what the instrument found is shown once a reader has graded each eye that was photographed."
 )
@@ -290,9 +291,12 @@ class _Page:
 
     def _warning(self, x: float, y: float, eye: _Eye) -> float:
         seen = eye.shown.seen_laterality if eye.shown else "unknown"
-        if seen not in LOOKS_LIKE or seen == eye.eye:
+        if seen in LOOKS_LIKE and seen != eye.eye:
+            text = "▲ " + self.say(LOOKS_LIKE[seen])
+        elif doubtful(self.visit, eye.eye):
+            text = "▲ " + sentence(self.say(ANOTHER_LOOKS_LIKE))
+        else:
             return y
-        text = "▲ " + self.say(LOOKS_LIKE[seen])
         return self.sheet.paragraph(
             x, y, COLUMN, text, BODY, bold=True, ink=COLOURS[Outcome.REFER]
         ) + self.sheet.mm(1)

@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-from device.eyes import eye_result
+from device.eyes import doubtful, eye_result
 from device.record import EYES, Capture, Eye, NotImaged, Reading, Reference, Visit
 from device.verdict import Outcome
 
@@ -216,7 +216,7 @@ def _eye(visit: Visit, eye: Eye, label: str, reference: Reference | None) -> Tri
         reference_source=reference.source if reference else "",
         readings=tuple(r for r in visit.readings if r.laterality == eye),
         bursts=captures,
-        mixed_up=any(c.seen_laterality in EYES and c.seen_laterality != eye for c in captures),
+        mixed_up=bool(doubtful(visit, eye)),
     )
 
 

@@ -1,5 +1,6 @@
 """One eye's answer from all of its photographs."""
 
+import msgspec
 import pytest
 
 from device import verdict
@@ -70,6 +71,29 @@ def test_repeats_add_to_what_is_known_and_the_nearest_capture_is_the_evidence():
     result = eye_result(visit(capture(0.1, uid="a"), capture(0.5, 0.6, uid="b"), capture(0.9, uid="c")), "OD")
     assert result.outcome is Outcome.REFER and result.glaucoma_probability.value == pytest.approx(0.55)
     assert result.evidence.uid == "b" and result.shots == result.graded == 4
+
+
+def test_a_ratio_that_reaches_its_own_threshold_refers_as_in_a_single_photograph():
+    points = {**POINT, "vcdr": {"name": "wide", "threshold": 0.3}}
+    one = capture(0.25, 0.26, 0.27)
+    refers = tuple(msgspec.structs.replace(s, outcome=Outcome.REFER) for s in one.shots)
+    result = msgspec.structs.replace(one.result, outcome=Outcome.REFER, operating_points=points)
+    answer = eye_result(visit(msgspec.structs.replace(one, shots=refers, result=result)), "OD")
+    assert answer.outcome is Outcome.REFER and answer.vcdr.value == pytest.approx(0.36)
+    assert answer.reasons[0] == "median vertical cup-to-disc ratio 0.36 reaches the referral threshold 0.30 (wide)"
+    assert not any("photograph again" in reason for reason in answer.reasons)
+
+
+def test_the_operating_point_of_the_last_photographs_decides():
+    strict = {"glaucoma_probability": {**POINT["glaucoma_probability"], "name": "strict", "threshold": 0.6}}
+    first, last = capture(0.5, 0.5, 0.5, uid="first"), capture(0.55, uid="last")
+    last = msgspec.structs.replace(last, result=msgspec.structs.replace(last.result, operating_points=strict))
+    assert eye_result(visit(first), "OD").outcome is Outcome.REFER
+    for captures, name in (((first, last), "strict"), ((last, first), "balanced")):
+        answer = eye_result(visit(*captures), "OD")
+        assert answer.evidence.result.operating_points["glaucoma_probability"]["name"] == name
+        assert name in answer.reasons[0]
+        assert answer.outcome is (Outcome.NO_REFERRAL if name == "strict" else Outcome.REFER)
 
 
 def test_rejected_photographs_count_as_taken_and_not_as_graded():

@@ -13,7 +13,7 @@ from device.record import EYES, Capture, Eye, Visit, Withdrawal, now
 from device.verdict import Outcome
 from device.web.call import Call
 from device.web.masking import capture_json, visit_json
-from device.web.pages.visit import mixed_up, state_of
+from device.web.pages.visit import drawn_over, mixed_up, state_of
 
 MOST_REJECTED = 3  # in a row; then the page offers to give up on the eye
 LONGEST_REASON = 200
@@ -126,6 +126,9 @@ def _page(call: Call, visit: Visit, mode: str, part: bool = False) -> Response:
     states = {eye: state_of(call, visit, eye) for eye in EYES}
     state = states[call.eye]
     last = state.captures[-1] if state.captures else None
+    asked = mixed_up(call, visit, call.eye)
+    if asked:  # the question is shown with the photograph that it is about
+        state = state._replace(evidence=asked, drawing=drawn_over(call, asked, outlines=not state.hidden))
     return call.page(
         f"eye_{mode}.html" if part else "eye.html",
         visit=visit,
@@ -140,5 +143,5 @@ def _page(call: Call, visit: Visit, mode: str, part: bool = False) -> Response:
         last_failed=last_failed(visit, call.eye, last),
         rejected=rejected(call, visit),
         most_rejected=MOST_REJECTED,
-        mixed_up=mixed_up(call, state),
+        mixed_up=asked,
     )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from device import errand
 from device.errors import StoreError
-from device.eyes import EyeResult, eye_result
+from device.eyes import EyeResult, doubtful, eye_result
 from device.language import LANGUAGES
 from device.record import EYES, Capture, Eye, NotImaged, Parcel, Reading, Visit
 from device.web.call import Call
@@ -57,13 +57,13 @@ def state_of(call: Call, visit: Visit, eye: Eye) -> EyeState:
         captures=captures,
         answer=answer,
         evidence=evidence,
-        drawing=_drawing(call, evidence, outlines=not hides) if evidence else None,
+        drawing=drawn_over(call, evidence, outlines=not hides) if evidence else None,
         not_imaged=given_up[-1] if given_up else None,
         readings=tuple(r for r in visit.readings if r.laterality == eye),
     )
 
 
-def _drawing(call: Call, capture: Capture, outlines: bool) -> Drawing | None:
+def drawn_over(call: Call, capture: Capture, outlines: bool) -> Drawing | None:
     """None where the photograph cannot be read: the rest of the visit is shown all the same."""
     try:
         return drawing(capture, call.store.picture, outlines)
@@ -80,12 +80,13 @@ def show(call: Call) -> Response:
     states = [state_of(call, visit, eye) for eye in EYES]
     if visit.finished is None:
         missing = [s.eye for s in states if not s.begun]
-        doubtful = {s.eye: mixed_up(call, s) for s in states}
-        return call.page("visit.html", visit=visit, states=states, missing=missing, mixed_up=doubtful)
+        asked = {s.eye: mixed_up(call, visit, s.eye) for s in states}
+        return call.page("visit.html", visit=visit, states=states, missing=missing, mixed_up=asked)
     return call.page(
         "record.html",
         visit=visit,
         states=states,
+        doubtful={eye: bool(doubtful(visit, eye)) for eye in EYES},
         unread=unread(visit),
         parcel=call.store.parcel(visit.uid),
         parcel_words=parcel_words,
@@ -93,13 +94,10 @@ def show(call: Call) -> Response:
     )
 
 
-def mixed_up(call: Call, state: EyeState) -> bool:
-    """Whether the disc in the last photograph lies where the other eye has it, and nobody has said that it is the
-    chosen eye all the same."""
-    if not state.captures or state.captures[-1].uid in call.web.kept:
-        return False
-    last = state.captures[-1]
-    return last.seen_laterality in EYES and last.seen_laterality != last.laterality
+def mixed_up(call: Call, visit: Visit, eye: Eye) -> Capture | None:
+    """The last photograph that looks like the other eye, and of which nobody has said that it is the chosen eye
+    all the same."""
+    return next((c for c in reversed(doubtful(visit, eye)) if c.uid not in call.web.kept), None)
 
 
 def finish(call: Call) -> Response:

@@ -141,6 +141,9 @@ def every_kind(pictures: Pictures) -> dict[str, Visit]:
         "read": visit(right, left, masked=True, readings=read),
         "read often": visit(right, left, readings=read[:1] * 5),
         "mixed up": visit(capture(pictures, "OD", 0.8, seen="OS"), capture(pictures, "OS", 0.8, seen="OD")),
+        "perhaps mixed up": visit(
+            msgspec.structs.replace(capture(pictures, "OD", 0.8, seen="OS"), uid="a"), right, right
+        ),
         "repeated": visit(right, right, right, unknown),
         "no picture": visit(gone, changed),
         "long": extreme(pictures, "word " * 300),

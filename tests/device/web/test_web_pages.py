@@ -191,6 +191,22 @@ def test_the_chosen_eye_can_be_kept(client, instrument):
     assert client.post(action.replace("/OD/", "/OS/")).status_code == 404  # a capture of OD is none of OS
 
 
+def test_it_is_asked_about_every_photograph_that_looks_like_the_other_eye(client, instrument):
+    uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True), HEALTHY]).uid
+    wrong, right = instrument.store.visit(uid).captures
+    page = client.get(f"/visits/{uid}/OD").text
+    assert "Right or left?" in page and wrong.image in page and right.image not in page
+    assert "Looks like the other eye" in client.get(f"/visits/{uid}").text
+    client.post(re.search(r'action="([^"]+/other-eye)"', page)[1])
+    page = client.get(f"/visits/{uid}/OD").text
+    assert "Right or left?" not in page and "NO REFERRAL" in page and "0.21" in page
+
+
+def test_a_record_tells_that_the_eyes_may_have_been_mixed_up(client, instrument):
+    uid = visit(instrument, od=[Take(other_eye=True), HEALTHY], os=[HEALTHY], finish=True).uid
+    assert client.get(f"/visits/{uid}").text.count("looks like the other eye") == 1
+
+
 def test_htmx_gets_the_inside_of_the_eye_page(client, instrument):
     here = f"/visits/{visit(instrument).uid}/OD"
     part = client.post(f"{here}/captures", headers={"hx-request": "true"})
