@@ -17,7 +17,7 @@ from device.errors import ErrandError
 
 PACKAGES = Path(__file__).resolve().parents[1]  # where the process finds ``device``
 LONGEST = 180.0  # seconds; a Zero 2 W imports for ten
-MERCY = 5.0  # seconds that a process may take to end when it is told to
+MERCY = 3.0  # seconds that a process may take to end when it is told to
 TOO_LONG = "it did not end in time; try it again, and restart the instrument if it stays so"
 PREFIX = "tenohira: "  # of the sentence with which the command line explains an error
 

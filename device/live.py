@@ -19,7 +19,7 @@ import cv2
 from device.camera import Camera, Controls
 from device.closing import Closing
 from device.coaching import Coaching
-from device.errors import CameraError
+from device.errors import TenohiraError
 from device.geometry import UInt8Image
 
 WATCHED = 5.0  # seconds after the last look until the preview rests: it costs power, and light in the eye
@@ -142,7 +142,7 @@ class LivePreview(Closing):
                 camera=frame.camera,
                 error="",
             )
-        except CameraError as error:
+        except TenohiraError as error:  # of the camera, or of the record, which holds its settings
             return str(error)
         except Exception as error:  # a fault of ours must not end the preview
             log.exception("the preview failed")

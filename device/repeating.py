@@ -6,6 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
+PATIENCE = 5.0  # seconds for what is under way: longer than an errand takes to end (device.errand.MERCY)
+
 log = logging.getLogger(__name__)
 
 
@@ -19,9 +21,9 @@ class Repeating:
         self._thread.start()
 
     def close(self) -> None:
-        """End, after what is under way was told to."""
+        """End, after what is under way was told to. What does not end is left behind: the process ends soon."""
         self._ended.set()
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
 
     def _run(self) -> None:
         while not self._ended.is_set():

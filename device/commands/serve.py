@@ -7,9 +7,10 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import threading
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -71,32 +72,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT. Returns 0, or 1 where the port could not be had.
+    """Serve until SIGTERM or SIGINT. Returns 0.
 
-    Raises UsageError for arguments that are wrong in themselves: everything else becomes a page.
+    Raises UsageError for arguments that are wrong in themselves and for a port that cannot be had: everything else
+    becomes a page.
     """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     if not 1 <= args.port <= 65535:
         raise UsageError(f"--port {args.port}: give a number from 1 to 65535")
     parse_spec(args.camera)  # a slip of the pen is told at once
+    port = _bound(args.listen, args.port)  # before anything is started for nothing
     notifier = Notifier()
     service = Service(lambda: Running(args), _access_code(args.listen))
     config = uvicorn.Config(
-        service, host=args.listen, port=args.port, lifespan="off", log_config=None, access_log=False,
-        timeout_graceful_shutdown=GRACE, server_header=False,
+        service, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE,
+        server_header=False,
     )  # fmt: skip
     server = _Server(config, ready=lambda: notifier.ready(service.state))
-    with service, Heartbeat(notifier, service.alive):
-        # uvicorn ends in order upon these, and then raises them again, which would end us before our own order.
-        for told_to_end in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(told_to_end, lambda *_: None)
-        server.run()
+    with port, service, Heartbeat(notifier, service.alive):
+        server.run([port])
         notifier.stopping()
-    return 0 if server.started else 1
+    return 0
 
 
 class _Server(uvicorn.Server):
-    """Tells when the port is open."""
+    """Tells when the port is open, and comes back when it has ended."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -107,6 +107,17 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)  # type: ignore[arg-type]
         if self.started:
             self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop upon a signal, and no more. uvicorn would raise it again afterwards, and SIGTERM would end the
+        process before lights, camera, errands and record are closed."""
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 class Running:
@@ -210,6 +221,21 @@ def _default_store() -> Path:
     if state := os.environ.get("STATE_DIRECTORY"):
         return Path(state.split(":")[0], "record")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share", "tenohira", "record")
+
+
+def _bound(address: str, port: int) -> socket.socket:
+    """The port, which is opened when the instrument is there. Raises UsageError."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+    except OSError as error:
+        sock.close()
+        raise UsageError(
+            f"port {port} of {address} cannot be had ({error.strerror}); end the program that has it, or give "
+            "another --port or --listen"
+        ) from error
+    return sock
 
 
 def _access_code(address: str) -> str:

@@ -6,6 +6,7 @@ WAL with ``synchronous=FULL``: a transaction that was committed is on the disk, 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -104,18 +105,35 @@ class Database:
     """One connection, used by one thread at a time. Every error is a StoreError in words."""
 
     def __init__(self, folder: Path, *, patience: float = files.PATIENCE) -> None:
-        self.folder = folder
+        self.folder, self._patience = folder, patience
         self._lock = threading.RLock()
-        with explained(folder):
+        self._open()
+
+    def _open(self) -> None:
+        with explained(self.folder):
             self._connection = sqlite3.connect(
-                folder / FILE, timeout=patience, isolation_level=None, check_same_thread=False
+                self.folder / FILE, timeout=self._patience, isolation_level=None, check_same_thread=False
             )
         try:
-            with explained(folder):
-                self._prepare(patience)
+            with explained(self.folder):
+                self._prepare(self._patience)
+            self._file = self._there()
         except BaseException:
             self._connection.close()
             raise
+
+    def _there(self) -> tuple[int, int]:
+        """Which file has our name now."""
+        with files.in_words(self.folder):
+            found = os.stat(self.folder / FILE)
+        return found.st_dev, found.st_ino
+
+    def _follow(self) -> None:
+        """Where the folder was moved away and another one put there (a card put back, a backup), open that one:
+        SQLite would go on with the file that it has, which nobody finds again. StoreError where there is none."""
+        if not self._connection.in_transaction and self._there() != self._file:
+            self._connection.close()  # SQLite leaves the log of a file alone that has another name by now
+            self._open()
 
     def _prepare(self, patience: float) -> None:
         db = self._connection
@@ -143,6 +161,7 @@ class Database:
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Several questions to one state of the record."""
         with self._lock, explained(self.folder):
+            self._follow()
             if self._connection.in_transaction:  # asked from within another
                 yield self._connection
                 return
@@ -157,6 +176,7 @@ class Database:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction: on the disk when this returns, or, with an error, not there at all."""
         with self._lock, explained(self.folder):
+            self._follow()
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

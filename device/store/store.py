@@ -57,7 +57,7 @@ class Store(Closing):
         try:
             with files.in_words(self.folder):
                 files.sync_folder(self.folder)
-            self._id = self._identify()
+            self._identify()
             with suppress(StoreBusyError):  # others are at work: whoever opens it next tidies up
                 self.tidy(patience=0)
         except BaseException:
@@ -105,7 +105,7 @@ class Store(Closing):
         return self._device(self.settings)
 
     def _device(self, settings: Settings) -> str:
-        return f"{settings.device} {serial() or self._id[:8]}".strip()
+        return f"{settings.device} {serial() or self._identify()[:8]}".strip()
 
     def change_settings(self, settings: Settings, actor: str) -> None:
         """Keep new settings. The log tells what was changed, without the password."""

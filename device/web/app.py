@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -172,7 +172,12 @@ def _application(routes: Sequence[BaseRoute], access: AccessCode, hosts: Sequenc
     return Starlette(
         routes=list(routes),
         middleware=[Middleware(Guard, hosts=known, access=access, refuse=refuse)],
-        exception_handlers={HTTPException: _no_page, TenohiraError: _explained, Exception: _internal},
+        exception_handlers={
+            HTTPException: _no_page,
+            ClientDisconnect: _unreadable,
+            TenohiraError: _explained,
+            Exception: _internal,
+        },
     )
 
 
@@ -183,6 +188,11 @@ def _files() -> list[BaseRoute]:
 def _no_page(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     return refused(request, status, {400: UNREADABLE, 405: WRONG_METHOD}.get(status, NO_PAGE))
+
+
+def _unreadable(request: Request, error: Exception) -> Response:
+    """It hung up while it sent a form, or sent more than may be: no fault of ours, and nothing for the log."""
+    return refused(request, 400, UNREADABLE)
 
 
 def _explained(request: Request, error: Exception) -> Response:

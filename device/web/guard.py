@@ -135,7 +135,11 @@ class Guard:
         return None
 
     def _known_host(self, host: str) -> bool:
-        name = (urlsplit(f"//{host}").hostname or "").lower() if host.isascii() else ""
+        try:
+            parts = urlsplit(f"//{host}")
+            name = (parts.hostname or "").lower() if host.isascii() and parts.netloc == host else ""
+        except ValueError:  # "[" without an end
+            return False
         try:
             ipaddress.ip_address(name)
         except ValueError:

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -46,12 +47,18 @@ class LiveView:
         given = request.query_params.get("after", "0")
         after = int(given) if given.isdecimal() and given.isascii() and len(given) < 16 else 0
 
-        def look() -> tuple[Live, dict[str, object]]:
+        def look() -> tuple[Live, dict[str, object]] | None:
+            if anyio.from_thread.run(request.is_disconnected):  # while it stood in the queue
+                return None
             live = self._web.instrument.live(after, WAIT)
             state = state_of(live, Translator(language_of(request, self._web.instrument.store)))
             return live, state | {"alone": self._alone(request.query_params.get("page", "")[:40])}
 
-        live, state = await anyio.to_thread.run_sync(look, limiter=self._limiter)
+        await request.body()  # empty; what may come after it is that the viewer has gone
+        seen = await anyio.to_thread.run_sync(look, limiter=self._limiter)
+        if seen is None:
+            return Response(status_code=204)
+        live, state = seen
         headers = {"x-live": json.dumps(state)}  # ASCII, as headers are
         if live.jpeg is None or live.sequence == after:
             return Response(status_code=204, headers=headers)

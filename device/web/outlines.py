@@ -49,7 +49,7 @@ def drawing(capture: Capture, picture: Callable[[str], Path], outlines: bool) ->
     paths: dict[str, str] = {}
     close_up = None
     for name, sha in capture.masks.items() if outlines else ():
-        mask = cv2.imread(str(picture(sha)), cv2.IMREAD_GRAYSCALE)
+        mask = _mask(picture(sha))
         if mask is None or mask.shape != (height, width):
             continue  # damaged on the disk: no outline is better than a wrong one
         mask = np.where(mask > 127, 255, 0).astype(np.uint8)
@@ -57,6 +57,13 @@ def drawing(capture: Capture, picture: Callable[[str], Path], outlines: bool) ->
         if name == "disc":
             close_up = _around(mask)
     return Drawing(View(0, 0, width, height), close_up, paths)
+
+
+def _mask(path: Path) -> Mask | None:
+    """A mask, None where it cannot be read. OpenCV gets its bytes: upon a path that is no UTF-8 (a folder that was
+    named on another system) it crashes, and the service with it."""
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if data.size else None
 
 
 def _path(mask: Mask) -> str:

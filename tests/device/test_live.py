@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from device import live
-from device.errors import CameraError
+from device.errors import CameraError, StoreError
 from device.frame import Frame
 from device.live import LivePreview
 
@@ -138,6 +138,14 @@ def test_a_fault_of_the_coach_does_not_end_the_preview(camera, quick):
         failed = newer(preview, 0)
         assert "internal error" in failed.error
         assert newer(preview, failed.sequence, lambda one: one.coaching == "fine")
+
+
+def test_a_record_that_cannot_be_read_is_told_in_its_own_words(camera, quick):
+    def controls():
+        raise StoreError("the card is gone; put it back")
+
+    with LivePreview(camera, coach=lambda pixels: None, controls=controls) as preview:
+        assert newer(preview, 0).error == "the card is gone; put it back"
 
 
 def test_who_photographs_has_the_camera_alone(preview, camera):

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -171,3 +172,24 @@ def test_a_disk_that_is_really_full(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert len(run.stdout.split()) == 12, run
+
+
+def test_a_folder_that_was_put_in_the_place_of_the_record_is_the_record(tmp_path):
+    """As when a card is taken out and its backup put in: what is confirmed must be in the folder that is there."""
+    folder, away, put_back = tmp_path / "record", tmp_path / "away", tmp_path / "copy"
+    with Store(folder) as store:
+        store.change_settings(Settings(keep_free_mb=0), "test")
+        uid = store.begin("P-1").uid
+        shutil.copytree(folder, put_back)  # its newest entries are in SQLite's write-ahead log still
+        folder.rename(away)
+        for step in (lambda: store.begin("P-2"), lambda: store.visit(uid)):
+            with pytest.raises(StoreError) as error:
+                step()
+            assert Translator("ja").knows(str(error.value))
+        assert not folder.exists()
+        put_back.rename(folder)
+        store.add_capture(*capture(uid))
+        assert store.device.strip()
+    with Store(folder) as store:
+        assert len(store.visit(uid).captures) == 1
+    assert audit.verify(folder).ok and audit.verify(away).ok

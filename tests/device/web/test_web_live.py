@@ -66,6 +66,31 @@ def test_viewers_wait_in_a_pool_of_their_own(instrument):
     assert instrument.most_viewers <= live.VIEWERS
 
 
+def test_viewers_that_vanish_in_the_queue_keep_nobody_waiting(instrument):
+    """A phone that asks and goes, again and again: whoever comes after it is served at once."""
+    looks, ended = [], threading.Event()
+
+    def looking(after, wait):
+        looks.append(after)
+        ended.wait(30)
+        return instrument_live(after, 0)
+
+    instrument_live, instrument.live = instrument.live, looking
+    with served(build(instrument)) as root:
+        host, port = root.removeprefix("http://").split(":")
+        lines = [socket.create_connection((host, int(port))) for _ in range(live.VIEWERS + 20)]
+        for line in lines:
+            line.sendall(b"GET /live/frame?after=7 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert wait_until(lambda: len(looks) == live.VIEWERS)
+        urllib.request.urlopen(f"{root}/history").read()  # all have been read by now
+        for line in lines:
+            line.close()
+        urllib.request.urlopen(f"{root}/history").read()
+        ended.set()
+        assert urllib.request.urlopen(f"{root}/live/frame?after=0").status == 200
+    assert looks == [7] * live.VIEWERS + [0]
+
+
 def test_the_preview_goes_on_while_a_photograph_is_taken(instrument):
     instrument.slow = 1.0
     uid = visit(instrument).uid  # without captures

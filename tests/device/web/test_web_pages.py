@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -427,3 +431,24 @@ def test_a_fault_of_ours_shows_no_trace_back(client, instrument):
 def test_every_template_is_used_and_compiles():
     for name in ENVIRONMENT.list_templates():
         ENVIRONMENT.get_template(name)
+
+
+def test_outlines_are_drawn_where_the_record_lies_in_a_folder_that_is_no_utf8(tmp_path):
+    """In a process of its own: OpenCV would crash this one."""
+    script = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from web_fake import Take, photographed\n"
+        "from device.store.pictures import Pictures\n"
+        "from device.web.outlines import drawing\n"
+        "from pathlib import Path\n"
+        "folder = Path(sys.argv[1]); folder.mkdir()\n"
+        "capture, pictures = photographed('v', 'OD', Take())\n"
+        "kept = Pictures(folder); kept.keep(pictures)\n"
+        "print(sorted(drawing(capture, kept.path, True).paths))\n"
+    )
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    here = Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script, folder, here, here.parents[2]], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "['cup', 'disc']", (done.returncode, done.stderr)
