@@ -10,6 +10,10 @@ class TenohiraError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """The message. Of a path that is no UTF-8 the odd bytes are escaped: pages and systemd take text only."""
+        return super().__str__().encode(errors="backslashreplace").decode()
+
 
 class UsageError(TenohiraError):
     """An argument is missing or contradicts another. Do: read ``tenohira VERB --help``."""

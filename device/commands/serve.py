@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     parse_spec(args.camera)  # a slip of the pen is told at once
     port = _bound(args.listen, args.port)  # before anything is started for nothing
     notifier = Notifier()
-    service = Service(lambda: Running(args), _access_code(args.listen))
+    service = Service(lambda: Running(args), _access_code(args.listen), tell=notifier.status)
     config = uvicorn.Config(
         service, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE,
         server_header=False,
@@ -163,12 +163,18 @@ class Running:
 class Service:
     """The ASGI application: the instrument's pages, or the page that says why there are none.
 
-    ``start`` makes what runs. Where it raises, it is tried again every ``again`` seconds. A context manager, which
-    starts and ends it.
+    ``start`` makes what runs. Where it raises, it is tried again every ``again`` seconds; ``tell`` is told the
+    state each time. A context manager, which starts and ends it.
     """
 
-    def __init__(self, start: Callable[[], Running], access_code: str = "", again: float = AGAIN) -> None:
-        self._start, self._code, self._again = start, access_code, again
+    def __init__(
+        self,
+        start: Callable[[], Running],
+        access_code: str = "",
+        again: float = AGAIN,
+        tell: Callable[[str], None] = lambda state: None,
+    ) -> None:
+        self._start, self._code, self._again, self._tell = start, access_code, again, tell
         self._running: Running | None = None
         self._ended = threading.Event()
         self._app: ASGIApp = pages.failure("the instrument is starting; wait a moment", access_code=access_code)
@@ -208,11 +214,13 @@ class Service:
             self.state = f"not started: {reason}"
             log.error("%s", self.state)
             self._app = pages.failure(reason, access_code=self._code)
+            self._tell(self.state)
             return False
         self._running = running
         instrument = running.instrument
         self._app = pages.build(instrument, selftest=instrument.selftest, access_code=self._code)
         self.state = "ready"
+        self._tell(self.state)
         return True
 
 

@@ -1,7 +1,9 @@
-"""``tenohira serve`` ends in order when it is told to, and says why it cannot begin."""
+"""``tenohira serve`` says why it cannot begin, heals by itself, and ends in order when it is told to."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import signal
 import socket
 import subprocess
@@ -10,7 +12,9 @@ import time
 
 import httpx
 import pytest
+from starlette.testclient import TestClient
 
+from device.commands.serve import Running, Service
 from device.errors import UsageError
 
 STOPPED = 20.0  # TimeoutStopSec= of device/service/tenohira.service; then systemd kills
@@ -67,3 +71,27 @@ def test_a_port_that_another_program_has_is_told_in_words(tmp_path):
     assert service.returncode == UsageError.exit_code
     assert said.startswith("tenohira: port ") and "give another --port" in said
     assert not (tmp_path / "record").exists(), "a record was begun for nothing"
+
+
+def test_what_hinders_the_start_is_a_page_until_it_is_gone(tmp_path):
+    """Here a file lies where the record belongs, in a folder whose name is no UTF-8."""
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.touch()
+    args = argparse.Namespace(
+        store=folder, camera="simulated:3?size=384", light="none", bundles=None, keys=None, threads=1
+    )
+    told: list[str] = []
+    with Service(lambda: Running(args), again=0.05, tell=told.append) as service:
+        client = TestClient(service, base_url="http://localhost", client=("127.0.0.1", 5))
+        for accept in ("application/json", "text/html"):
+            answer = client.get("/", headers={"accept": accept})
+            assert answer.status_code == 503 and "is in the place of a folder" in answer.text
+        assert service.alive()  # a restart would not help it
+        folder.unlink()
+        end = time.monotonic() + 60
+        while client.get("/api/status").status_code != 200:
+            assert time.monotonic() < end, "the service did not heal"
+            time.sleep(0.1)
+        assert service.alive()
+    assert told[0].startswith("not started: ") and told[-1] == "ready"
+    told[0].encode()
