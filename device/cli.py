@@ -85,7 +85,7 @@ def _import(name: str, verb: Verb):  # type: ignore[no-untyped-def]
 
 def missing_extra(verb: str, extra: str, error: ModuleNotFoundError) -> Exception:
     """What to raise where an import has failed: an extra is wanted, or the error itself for a module of ours."""
-    if (error.name or "").split(".")[0] in {"device", "train", "quantize", "hil_tests"}:
+    if (error.name or "").split(".")[0] in {"device", "train", "quantize"}:
         return error
     return MissingExtraError(
         f"'tenohira {verb}' needs the package {error.name!r}, which the device install does not carry; "

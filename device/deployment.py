@@ -28,7 +28,7 @@ SERVICE = Path(__file__).with_name("service")  # provision.sh, units, settings
 PYTHONS = ("3.11", "3.13")  # of Raspberry Pi OS 12 and 13
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}  # Debian's name -> the wheels' name
 OLDEST_GLIBC = 36  # 2.36, of Debian 12
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "device", "train", "quantize", "hil_tests")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "device", "train", "quantize")
 CLOCKS_AGREE_S = 120
 AS_TENOHIRA = "setpriv --reuid tenohira --regid tenohira --init-groups --reset-env"
 

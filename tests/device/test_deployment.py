@@ -84,7 +84,9 @@ def test_the_source_becomes_a_wheel_with_all_that_the_instrument_needs(tmp_path)
     names = set(zipfile.ZipFile(made).namelist())
     assert {f"device/service/{path.name}" for path in SERVICE.iterdir() if path.is_file()} <= names
     assert {"device/commands/selftest.py", "device/languages/ja.toml", "device/keys/development.pub"} <= names
-    assert not any("__pycache__" in name or name.startswith("tests/") for name in names)
+    assert {"device/fonts/NotoSansJP-Regular.ttf", "device/web/templates/base.html"} <= names
+    assert not any("__pycache__" in name or name.startswith(("tests/", "hil_tests/")) for name in names)
+    assert "device/fonts/subset.py" not in names
 
 
 def test_what_is_installed_becomes_a_wheel_again(tmp_path):
