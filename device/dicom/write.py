@@ -22,7 +22,7 @@ from device.eyes import eye_result, hidden
 from device.frame import Frame
 from device.geometry import UInt8Image
 from device.imaging import read_image
-from device.record import EYES, Capture, Eye, Settings, Shot, Visit
+from device.record import EYES, Capture, Eye, Shot, Visit
 from device.results import Row, write_file
 from device.verdict import Outcome
 
@@ -30,18 +30,14 @@ JPEG = b"\xff\xd8"
 StorePicture = Callable[[str], Path]
 
 
-def objects(visit: Visit, store_picture: StorePicture, settings: Settings) -> list[Dataset]:
-    """Every object of a visit, photographs first, so that what refers to them comes after them. Photographs that
-    were withdrawn (the other eye, the other person) do not leave the instrument.
+def each(visit: Visit, store_picture: StorePicture) -> Iterator[Dataset]:
+    """Every object of a visit, photographs first, so that what refers to them comes after them; one after the
+    other, with one photograph in memory, not all of them. Photographs that were withdrawn (the other eye, the
+    other person) do not leave the instrument.
 
-    The same visit gives the same objects, to the byte: nothing is taken from the clock or from ``settings``, which
+    The same visit gives the same objects, to the byte: nothing is taken from the clock or from the settings, which
     may have changed since. Raises DicomError where a picture of the visit is missing or damaged.
     """
-    return list(each(visit, store_picture))
-
-
-def each(visit: Visit, store_picture: StorePicture) -> Iterator[Dataset]:
-    """``objects``, one after the other: with one photograph in memory, not all of them."""
     shared = common.of_visit(visit)
     headers: dict[str, Dataset] = {}
     counted = {c.uid for eye in EYES for c in visit.of(eye)}

@@ -47,6 +47,7 @@ STATUS = {
     "HiddenError": 403,
     "CameraError": 503,
     "StoreError": 500,
+    "ErrandError": 500,
     "StoreFullError": 507,
 }
 INTERNAL = (

@@ -28,14 +28,14 @@ from device.cli import NOTICE
 from device.dicom import common, op, write
 from device.errors import DicomError
 from device.imaging import read_image
-from device.record import Settings, Withdrawal
+from device.record import Withdrawal
 from tests.device.dicom.visits import Clinic
 
 KINDS = {OphthalmicPhotography8BitImageStorage: "OP", SegmentationStorage: "SEG", ComprehensiveSRStorage: "SR"}
 
 
 def made(visit, clinic):
-    return write.objects(visit, clinic.pictures, Settings())
+    return list(write.each(visit, clinic.pictures))
 
 
 def kinds(found):
@@ -326,7 +326,7 @@ def test_a_picture_that_is_gone_is_said(clinic):
         made(visit, clinic)
     path = clinic.pictures(visit.captures[0].image)
     with pytest.raises(DicomError, match="tenohira audit verify"):
-        write.objects(visit, lambda name: path.with_name("gone.jpg"), Settings())
+        list(write.each(visit, lambda name: path.with_name("gone.jpg")))
 
 
 def test_text_of_people_cannot_break_an_object(clinic, tmp_path, verify):

@@ -65,7 +65,7 @@ def hours(n: float) -> str:
 def assert_holds_exactly(server, clinic, visits) -> None:
     """Each object once, each as it was made, and nothing else."""
     held = server.objects()
-    expected = {d.SOPInstanceUID: d for v in visits for d in write.objects(v, clinic.pictures, Settings())}
+    expected = {d.SOPInstanceUID: d for v in visits for d in write.each(v, clinic.pictures)}
     assert Counter(d.SOPInstanceUID for d in held) == Counter(list(expected))
     for data in held:
         own = expected[data.SOPInstanceUID]
@@ -93,7 +93,7 @@ def test_what_is_sent_is_held_and_sending_again_changes_nothing(clinic, orthanc,
 def test_only_what_is_missing_is_sent_again(clinic, orthanc, kind, monkeypatch):
     visit = clinic.visit()
     Outbox(Parcels(clinic.pictures, [visit], orthanc.pacs(kind))).run_once(START)
-    lost = write.objects(visit, clinic.pictures, Settings())[3]
+    lost = list(write.each(visit, clinic.pictures))[3]
     orthanc.delete(lost.SOPInstanceUID)
     assert len(orthanc.objects()) == 5
     archive, stored = {"dimse": dimse.Dimse, "dicomweb": dicomweb.Web}[kind], []
@@ -377,5 +377,5 @@ def test_the_instruments_own_store_hands_over_what_was_finished(clinic, orthanc,
         Outbox(store).run_once(parcel.next_try)
         assert store.parcel(visit.uid).sent and store.due(hours(10**5)) == []
         assert Counter(d.Modality for d in orthanc.objects()) == {"OP": 2, "SEG": 2, "SR": 2}
-        expected = {d.SOPInstanceUID for d in write.objects(visit, store.picture, store.settings)}
+        expected = {d.SOPInstanceUID for d in write.each(visit, store.picture)}
         assert {d.SOPInstanceUID for d in orthanc.objects()} == expected

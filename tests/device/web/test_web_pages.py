@@ -253,6 +253,13 @@ def test_dicom_files_come_as_one_zip(client, instrument):
     assert [n.rsplit("-", 1)[1] for n in names] == ["OP.dcm", "SEG.dcm", "SR.dcm"]
 
 
+def test_files_that_cannot_be_made_are_no_fault_of_who_asks(client, instrument):
+    seen = visit(instrument, od=[GLAUCOMA], finish=True)
+    instrument.store.picture(seen.captures[0].image).unlink()
+    answer = client.get(f"/visits/{seen.uid}/dicom.zip", headers={"accept": "application/json"})
+    assert answer.status_code == 500 and "audit verify" in answer.json()["error"]
+
+
 def test_the_report_in_both_languages(client, instrument):
     pytest.importorskip("device.report.pdf")
     seen = visit(instrument, od=[GLAUCOMA], finish=True)
