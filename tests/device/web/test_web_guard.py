@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import client_of
 from starlette.testclient import TestClient
-from web_scenes import visit
+from web_scenes import client_of, visit
 
 from device.web.app import failure
 from device.web.guard import PAUSE_SECONDS, TRIES, AccessCode

@@ -19,6 +19,7 @@ import msgspec
 import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from web_fake import Coaching, FakeInstrument, Take
 
 from device.record import Pacs, Reading, Reference, Visit, now
@@ -230,6 +231,18 @@ def settle(page, scene: Scene) -> None:  # type: ignore[no-untyped-def]
         page.wait_for_selector("[data-seen]")
     page.wait_for_load_state("load")
     page.evaluate("document.fonts.ready.then(() => null)")
+
+
+def client_of(instrument: FakeInstrument, address: str = "127.0.0.1", **options: object) -> TestClient:
+    """A client at an address; answers are not followed to other pages."""
+    app = build(instrument, selftest=lambda: CHECKS, **options)  # type: ignore[arg-type]
+    return TestClient(
+        app,
+        base_url="http://localhost",
+        client=(address, 5),
+        follow_redirects=False,
+        raise_server_exceptions=False,
+    )
 
 
 def shoot(folder: Path, only: str = "") -> None:
