@@ -31,6 +31,7 @@ from device.web import app as pages
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 GRACE = 3  # seconds for requests under way when the service is told to stop; a live preview would never end
+BACKLOG = 32  # connections that wait to be taken; asyncio logs each of them, again and again, when files run out
 AGAIN = 10.0  # seconds until an instrument that could not start is tried again
 SEND = 20.0  # seconds between two looks whether something is to be sent
 LONGEST_SENDING = 3600.0  # seconds; then it is started anew
@@ -86,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     service = Service(lambda: Running(args), _access_code(args.listen), tell=notifier.status)
     config = uvicorn.Config(
         service, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=GRACE,
-        server_header=False,
+        server_header=False, backlog=BACKLOG,
     )  # fmt: skip
     server = _Server(config, ready=lambda: notifier.ready(service.state))
     with port, service, Heartbeat(notifier, service.alive):

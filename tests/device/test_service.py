@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from device.errors import UsageError
 STOPPED = 20.0  # TimeoutStopSec= of device/service/tenohira.service; then systemd kills
 
 
-def start(store, port: int) -> subprocess.Popen:
+def start(store, port: int, **options) -> subprocess.Popen:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "device.cli", "serve", "--store", str(store), "--port", str(port)),
@@ -29,7 +30,19 @@ def start(store, port: int) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        **options,
     )
+
+
+def wait_for(service: subprocess.Popen, port: int) -> None:
+    end = time.monotonic() + 60
+    while True:
+        try:
+            assert httpx.get(f"http://127.0.0.1:{port}/api/status").status_code == 200
+            return
+        except httpx.TransportError:
+            assert service.poll() is None and time.monotonic() < end, "the service did not start"
+            time.sleep(0.1)
 
 
 @pytest.fixture
@@ -43,15 +56,7 @@ def port() -> int:
 def test_the_service_closes_camera_and_record_before_it_ends(tmp_path, port, told):
     service = start(tmp_path / "record", port)
     try:
-        end = time.monotonic() + 60
-        while True:
-            try:
-                status = httpx.get(f"http://127.0.0.1:{port}/api/status").status_code
-                break
-            except httpx.TransportError:
-                assert service.poll() is None and time.monotonic() < end, "the service did not start"
-                time.sleep(0.1)
-        assert status == 200
+        wait_for(service, port)
         with httpx.stream("GET", f"http://127.0.0.1:{port}/live.mjpg", timeout=60) as stream:
             next(stream.iter_raw())  # somebody looks, and the camera's process runs
             assert (tmp_path / "record" / "record.db-wal").exists()
@@ -62,6 +67,28 @@ def test_the_service_closes_camera_and_record_before_it_ends(tmp_path, port, tol
     assert service.returncode == 0, said
     assert not (tmp_path / "record" / "record.db-wal").exists(), "the record was not closed"
     assert "Traceback" not in said
+
+
+def test_more_connections_than_files_are_outlived_without_flooding_the_log(tmp_path, port):
+    def few_files() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    service = start(tmp_path / "record", port, preexec_fn=few_files)
+    try:
+        wait_for(service, port)
+        lines = [socket.socket() for _ in range(100)]
+        for line in lines:
+            line.setblocking(False)  # those beyond the backlog are not answered
+            line.connect_ex(("127.0.0.1", port))
+        time.sleep(1.5)
+        for line in lines:
+            line.close()
+        wait_for(service, port)
+        service.terminate()
+        said, _ = service.communicate(timeout=STOPPED)
+    finally:
+        service.kill()
+    assert 0 < said.count("out of system resource") < 500
 
 
 def test_a_port_that_another_program_has_is_told_in_words(tmp_path):
