@@ -133,7 +133,7 @@ def test_a_pin_that_is_taken_is_explained_and_the_others_are_let_go(pins):
     first = GpioLight(flash=27)
     with pytest.raises(LightError, match="flash on pin 27 cannot be used: the pin is in use") as told:
         GpioLight(preview=17, flash=27)
-    assert Translator("ja")(str(told.value)).startswith("ピン 27 の フラッシュ を使えません: ピンは使用中")
+    assert Translator("ja")(str(told.value)).startswith("ピン 27 の フラッシュ を使えません：ピンは使用中")
     GpioLight(preview=17).close()
     first.close()
 

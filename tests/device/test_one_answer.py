@@ -207,7 +207,7 @@ def test_every_way_out_says_the_same(pictures, taken, given_up, read, masked):
     if waits:
         assert client.get(f"/visits/{UID}/report.pdf").status_code == 403
 
-    sent = of_reports(write.objects(exam, pictures, Settings()))
+    sent = of_reports(list(write.each(exam, pictures)))
     assert sent == {eye: rounded(shown[eye], 4) for eye in EYES if shown[eye][0] not in (None, HIDDEN)}
     assert bool(_unread(exam)) == waits
 
