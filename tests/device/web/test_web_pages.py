@@ -257,7 +257,7 @@ def test_files_that_cannot_be_made_are_no_fault_of_who_asks(client, instrument):
     seen = visit(instrument, od=[GLAUCOMA], finish=True)
     instrument.store.picture(seen.captures[0].image).unlink()
     answer = client.get(f"/visits/{seen.uid}/dicom.zip", headers={"accept": "application/json"})
-    assert answer.status_code == 500 and "audit verify" in answer.json()["error"]
+    assert answer.status_code == 500 and "is not in the record" in answer.json()["error"]
 
 
 def test_the_report_in_both_languages(client, instrument):
