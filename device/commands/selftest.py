@@ -15,6 +15,7 @@ MARKS = {True: "ok", False: "FAIL", None: "-"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
+    parser.epilog = f"exit codes: 0 no check has failed, 1 one has. {parser.epilog or ''}"
     parser.add_argument("--store", type=Path, metavar="DIR", help="folder of the records")
     parser.add_argument(
         "--camera", metavar="SPEC", help="picamera2, replay:PATH or simulated; not while the service has it open"

@@ -39,7 +39,7 @@ TIDY = 3600.0  # seconds between two looks for examinations whose time is over
 EPILOG = """
 The pages are for this machine alone, unless --listen says otherwise; then an access code is asked for: the one in
 TENOHIRA_ACCESS_CODE, or one that is made up and printed. Where the instrument cannot start, a page says why, and
-the start is tried again by itself.
+the start is tried again by itself. Exit codes: 0 told to stop, 1 the port could not be had, 2 wrong arguments.
 """
 
 log = logging.getLogger(__name__)
