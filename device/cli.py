@@ -37,6 +37,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("train.commands.evaluate", "train", "tables and plots of a run or a bundle on a fixed split"),
     "quantize": Verb("quantize.commands.quantize", "quantize", "trained run -> full-int8 signed bundle"),
     "bench": Verb("quantize.commands.bench", "quantize", "time and memory against named peers, as ratios"),
+    "hil": Verb("hil_tests.command", "hil", "hardware in the loop: test a rig, compare runs, show their history"),
 }
 
 NOTICE = (
@@ -85,7 +86,7 @@ def _import(name: str, verb: Verb):  # type: ignore[no-untyped-def]
 
 def missing_extra(verb: str, extra: str, error: ModuleNotFoundError) -> Exception:
     """What to raise where an import has failed: an extra is wanted, or the error itself for a module of ours."""
-    if (error.name or "").split(".")[0] in {"device", "train", "quantize"}:
+    if (error.name or "").split(".")[0] in {"device", "train", "quantize", "hil_tests"}:
         return error
     return MissingExtraError(
         f"'tenohira {verb}' needs the package {error.name!r}, which the device install does not carry; "

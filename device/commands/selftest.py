@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib.metadata
+import platform
 from pathlib import Path
 
 import msgspec
 
-from device import __version__, selftest
+from device import __version__, bundle, selftest
 from device.selftest import Check
 
+LIBRARIES = ("ai-edge-litert", "tflite-runtime", "numpy", "opencv-python-headless", "pillow", "picamera2")
 MARKS = {True: "ok", False: "FAIL", None: "-"}
 
 
@@ -43,12 +47,31 @@ def run(args: argparse.Namespace) -> int:
         checks = selftest.run(args.bundles, args.keys, args.store, args.camera, light=args.light)
     ok = selftest.passed(checks)
     if args.json:
-        report = {"software": __version__, "ok": ok, "checks": checks}
+        report = {
+            "software": __version__, "ok": ok, "checks": checks,
+            "versions": _versions(), "bundles": _bundles(args.bundles or bundle.SHIPPED),
+        }  # fmt: skip
         print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
     else:
         print("\n".join(_lines(checks)))
         print("self-test passed" if ok else "self-test FAILED: do what the arrows say, then run it again")
     return 0 if ok else 1
+
+
+def _versions() -> dict[str, str]:
+    """Of what an answer depends on; a library that is not installed is left out."""
+    found = {"tenohira": __version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _bundles(folder: Path) -> dict[str, str]:
+    """File names and their SHA-256."""
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob(f"*{bundle.SUFFIX}"))}
 
 
 def _lines(checks: list[Check]) -> list[str]:

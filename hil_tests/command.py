@@ -1,0 +1,68 @@
+"""``tenohira hil``: the same tests on a rig, from a laptop to a real Pi."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from hil_tests import rig
+from hil_tests.errors import HilError
+
+ROOT = Path(__file__).resolve().parents[1]
+SUITE = Path(__file__).with_name("suite")
+EPILOG = """
+Exit codes: 0 passed, 1 failed (or a regression, for compare), 2 wrong arguments or a rig that cannot be had,
+4 void: the board was throttled, so that its times say nothing.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The verb's arguments."""
+    parser.epilog = f"{EPILOG.strip()} {parser.epilog or ''}"
+    parser.add_argument("--rig", metavar="NAME", help=f"{', '.join(rig.names())}, or the path of a YAML file")
+    parser.add_argument("--out", type=Path, default=Path("out/hil"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--only", metavar="WORDS", help="tests whose names match, as pytest's -k")
+    parser.add_argument("--fault", metavar="NAME", help="a deliberate fault in the instrument (hil_tests/faults)")
+    parser.add_argument(
+        "--seed", type=int, default=1, metavar="N", help="of all that is random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--size",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        help="another size than the rig has: captures=200",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns the exit code."""
+    try:
+        return _run(args)
+    except HilError as error:
+        print(f"tenohira: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not args.rig:
+        raise HilError(f"name a rig: tenohira hil --rig NAME, one of {', '.join(rig.names())}")
+    rig.load(args.rig)  # a wrong name or file is told in one line
+    name = Path(args.rig).stem
+    folder = args.out / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True)
+    options = ["--rig", args.rig, "--run-folder", str(folder.resolve()), "--seed", str(args.seed)]
+    options += ["--fault", args.fault] if args.fault else []
+    options += ["-k", args.only, "--part"] if args.only else []
+    options += [part for size in args.size for part in ("--size", size)]
+    code = pytest.main(
+        [str(SUITE), "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-p", "hil_tests.plugin",
+         "-p", "no:cacheprovider",
+         "-W", "ignore::pytest.PytestAssertRewriteWarning", "--junit-xml", str(folder / "junit.xml"), *options]
+    )  # fmt: skip
+    print(f"the run is in {folder}")
+    return int(code)

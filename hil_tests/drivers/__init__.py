@@ -1,0 +1,1 @@
+"""What labgrid does not have: drivers for the instrument's service on each kind of target."""

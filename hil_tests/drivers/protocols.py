@@ -1,0 +1,117 @@
+"""What the tests may ask of a target, besides labgrid's own protocols (command, file transfer, power)."""
+
+from __future__ import annotations
+
+import abc
+from typing import NamedTuple
+
+
+class Completed(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Memory(NamedTuple):
+    """What a process holds at one moment. ``private_kb`` is anonymous memory that it shares with nobody."""
+
+    rss_kb: int
+    pss_kb: int
+    private_kb: int
+    peak_kb: int
+    files: int
+    threads: int
+
+
+class InstrumentError(Exception):
+    """The instrument on the target did not do as it was told; the text has its output and journal."""
+
+
+class InstrumentProtocol(abc.ABC):
+    """``tenohira serve`` on a target."""
+
+    @property
+    @abc.abstractmethod
+    def url(self) -> str:
+        """Where the pages are, as seen from this machine: http://127.0.0.1:PORT."""
+
+    @property
+    @abc.abstractmethod
+    def store(self) -> str:
+        """The record's folder, on the target."""
+
+    @abc.abstractmethod
+    def install(self) -> None:
+        """Put this checkout's tenohira on the target. Doing it again changes nothing."""
+
+    @abc.abstractmethod
+    def configure(
+        self,
+        *,
+        camera: str | None = None,
+        store: str | None = None,
+        bundles: str | None = None,
+        environment: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+        fault: str | None = None,
+    ) -> None:
+        """What the next start takes; whatever is not given is the rig's own. ``prefix`` is a command that becomes
+        the service (it ends in exec: faketime, entering a memory cgroup). ``fault`` is one of
+        ``hil_tests.faults``."""
+
+    @abc.abstractmethod
+    def start(self, deadline: float = 120.0, *, wait: bool = True) -> float:
+        """Start the service; with ``wait``, until it says that it is ready. Returns the seconds that it took.
+
+        Raises InstrumentError with the journal where it ends by itself, or is not ready in ``deadline`` seconds.
+        """
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """Stop the service in order, and forget it if it is not running."""
+
+    @abc.abstractmethod
+    def kill(self, signal: str = "KILL", whom: str = "service") -> None:
+        """Send a signal to the service, or to its camera's process (``whom="camera"``)."""
+
+    @abc.abstractmethod
+    def pid(self, whom: str = "service") -> int | None:
+        """The process on the target; None where there is none."""
+
+    @abc.abstractmethod
+    def memory(self, whom: str = "service") -> Memory:
+        """What the service's, or its camera's, process holds."""
+
+    @abc.abstractmethod
+    def journal(self) -> str:
+        """What the service wrote since the run began."""
+
+    @abc.abstractmethod
+    def tenohira(self, *arguments: str, timeout: float = 120.0) -> Completed:
+        """The command line on the target, as the service's user."""
+
+
+class DiskProtocol(abc.ABC):
+    """The disk that holds the record, and what can go wrong with it."""
+
+    @abc.abstractmethod
+    def missing(self) -> str:
+        """Why this target cannot do such things to a disk; empty where it can."""
+
+    @abc.abstractmethod
+    def fill(self) -> None:
+        """Until nothing is left."""
+
+    @abc.abstractmethod
+    def free(self) -> None:
+        """Take away what ``fill`` has put there."""
+
+    @abc.abstractmethod
+    def read_only(self, yes: bool) -> None:
+        """As a card does that is worn out."""
+
+    @abc.abstractmethod
+    def slow(self, bytes_per_second: int) -> None:
+        """So slow; 0 takes it away."""

@@ -1,0 +1,1 @@
+"""The black-box tests; ``tenohira hil --rig NAME`` runs them."""
