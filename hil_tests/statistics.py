@@ -18,7 +18,7 @@ class Estimate(NamedTuple):
 
 
 def estimate(measurement: dict[str, Any], statistic: str) -> Estimate:
-    """A statistic (``STATISTICS``) of a measurement of results.json. Raises KeyError where it has no such thing."""
+    """A statistic (``STATISTICS``) of a measurement of results.json. Raises KeyError where there is none."""
     if statistic == "value":
         value = measurement["value"]
         return Estimate(value, measurement.get("low", value), measurement.get("high", value))
