@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -92,16 +92,18 @@ class Budget:
             return Verdict(name, limit.get("unit", ""), str(error), "baseline", "missing", reason=str(error))
         of = Verdict(name, limit.get("unit", ""), words, limit.get("status", "confirmed"), "missing")
         if why := self.excuse(measured, excused):
-            return _with(of, verdict="not measurable", reason=why)
+            return replace(of, verdict="not measurable", reason=why)
         if measured not in measurements:
-            return _with(of, reason="nothing was measured; the test that measures it did not run or failed")
+            return replace(of, reason="nothing was measured; the test that measures it did not run or failed")
         found = statistics.estimate(measurements[measured], statistic)
         # A slope that may be too steep is not passed: its whole interval must lie within the limit.
         if statistic == "slope":
             good = low_end <= found.high <= high_end
         else:
             good = low_end <= found.value <= high_end
-        return _with(of, verdict="passed" if good else "failed", value=found.value, low=found.low, high=found.high)
+        return replace(
+            of, verdict="passed" if good else "failed", value=found.value, low=found.low, high=found.high
+        )
 
 
 class _NoBaselineError(Exception):
@@ -121,7 +123,3 @@ def _ends(name: str, limit: dict[str, Any]) -> tuple[float, float, str]:
         raise _NoBaselineError(f"the baseline {file.name} has no {name}; make it with: tenohira hil baseline RUN")
     value, share = known[name], limit["within"]
     return value * (1 - share), value * (1 + share), f"{value:g} ± {share:.0%}"
-
-
-def _with(verdict: Verdict, **changes: Any) -> Verdict:
-    return Verdict(**{**verdict.__dict__, **changes})

@@ -48,7 +48,7 @@ def load(name: str) -> Rig:
     path = Path(name) if name.endswith(".yaml") else RIGS / f"{name}.yaml"
     if not path.is_file():
         raise HilError(
-            f"there is no rig {name!r}; choose one of {', '.join(names())}, or give the path of a YAML file"
+            f"there is no rig {name!r}; choose from {', '.join(names())}, or give the path of a YAML file"
         )
     budget = Budget.read(path.with_suffix(".budget.toml"))
     environment = Environment(str(path))
