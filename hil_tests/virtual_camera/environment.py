@@ -80,7 +80,7 @@ def build() -> Path:
             unfinished = Path(folder) / "root"
             _debian(unfinished)
             _python(unfinished)
-            _shims(unfinished)
+            shims(unfinished)
             with contextlib.suppress(OSError):  # another run was faster
                 unfinished.rename(root)
         print(f"built {root} in {time.monotonic() - start:.0f} s", file=sys.stderr)
@@ -108,7 +108,7 @@ def _python(root: Path) -> None:
     shutil.rmtree(wheels)
 
 
-def _shims(root: Path) -> None:
+def shims(root: Path) -> None:
     """One line at the end of the installed picamera2 loads the shims; see there what they do and why."""
     folder = root / "usr/local/lib" / f"python{PYTHON}" / "dist-packages"
     for name in SHIMS:

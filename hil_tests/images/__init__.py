@@ -1,0 +1,1 @@
+"""A Debian arm64 root folder, a kernel for it, and what runs programs in it on a machine of another kind."""
