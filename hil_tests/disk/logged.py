@@ -88,13 +88,21 @@ def run(*command: str) -> str:
 
 @contextmanager
 def mounted(image: Path, root: Path) -> Iterator[Path]:
-    """An image, mounted at ``root``, which is made; ext4 goes through its journal. Raises DiskError."""
+    """An image, mounted at ``root``, which is made; ext4 goes through its journal. Raises DiskError.
+
+    With a loop device of its own: ``mount -o loop`` takes one that still has the file, and with it what the
+    kernel remembers of the image that the file was before.
+    """
     root.mkdir(exist_ok=True)
-    run("mount", *MOUNT[:-1], f"{MOUNT[-1]},loop", str(image), str(root))
+    loop = run("losetup", "--find", "--show", str(image)).strip()
     try:
-        yield root
+        run("mount", *MOUNT, loop, str(root))
+        try:
+            yield root
+        finally:
+            run("umount", str(root))
     finally:
-        run("umount", str(root))
+        run("losetup", "--detach", loop)
 
 
 def flaws(image: Path) -> str:

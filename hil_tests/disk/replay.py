@@ -1,7 +1,7 @@
 """What a power cut leaves on a disk, out of its log of writes and flushes.
 
 The log has the format of Linux' dm-log-writes, as QEMU's blklogwrites writes it: a sector with the super block,
-then for each request a sector (sector, number of sectors, flags, length: 64 bits each, little-endian) and its data.
+then for each request a sector (first sector, number of them, flags, length: 64 bits each, little-endian) and data.
 (https://docs.kernel.org/admin-guide/device-mapper/log-writes.html)
 
 A disk keeps what it had acknowledged before the last flush that it answered, and what came with FUA. Of all later
@@ -152,5 +152,6 @@ def _atoms(entry: Entry, atom: int) -> list[tuple[int, int]]:
 
 
 def copy(source: Path, to: Path) -> None:
-    """Copy a sparse file."""
+    """Copy a sparse file, into a new one."""
+    to.unlink(missing_ok=True)
     subprocess.run(["cp", "--sparse=auto", "--reflink=auto", source, to], check=True, stdin=subprocess.DEVNULL)
