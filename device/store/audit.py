@@ -171,14 +171,24 @@ def opened_to_read(folder: Path) -> Iterator[sqlite3.Connection]:
                 raise
             db = _connected(address + "&immutable=1")
         with closing(db):
+            if _unmade(db):
+                raise StoreError(
+                    f"the record in {folder} holds nothing, for its making was cut short; "
+                    "start the instrument once, which makes it anew"
+                )
             yield db
+
+
+def _unmade(db: sqlite3.Connection) -> bool:
+    """Whether the power went before the file's first transaction was on the disk."""
+    return not db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
 
 
 def _connected(address: str) -> sqlite3.Connection:
     db = sqlite3.connect(address, uri=True, isolation_level=None, timeout=files.PATIENCE)
     try:
         db.execute("BEGIN")
-        db.execute("SELECT seq FROM audit LIMIT 1").fetchone()
+        db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
     except BaseException:
         db.close()
         raise

@@ -193,6 +193,18 @@ def test_what_is_no_head_is_refused(folder, head):
         audit.verify(folder, head)
 
 
+def test_a_record_whose_making_was_cut_short_holds_nothing_and_is_made_anew(tmp_path):
+    with Store(tmp_path / "record"):
+        pass
+    (tmp_path / "record" / "record.db").write_bytes(b"")  # the power went before its first transaction
+    with pytest.raises(StoreError, match="its making was cut short; start the instrument") as error:
+        audit.verify(tmp_path / "record")
+    assert Translator("ja").knows(str(error.value))
+    with Store(tmp_path / "record"):
+        pass
+    assert audit.verify(tmp_path / "record").ok
+
+
 def test_where_there_is_no_record(tmp_path):
     with pytest.raises(StoreError, match="there is no record in") as error:
         audit.verify(tmp_path)

@@ -1,0 +1,205 @@
+"""Power cuts and killed services: what was confirmed is there, whole and once, and the instrument goes on.
+
+Operators work while the disk of the record logs every write and flush. Then the power is cut, after the fact, at
+hundreds of points of that log: for each, the disk is built as it might be left (``hil_tests.disk.replay``),
+mounted, and its record read by the command line. On each tenth, the instrument is started as well, what was under
+way is sent again, and a new photograph is taken.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+import pytest
+
+from hil_tests.aftermath import problems, read
+from hil_tests.client import Client
+from hil_tests.disk import logged
+from hil_tests.disk.replay import Replay, WriteLog
+from hil_tests.ledger import NEVER, Ledger, Step
+from hil_tests.operators import begin, examine, export, office, photograph
+
+EXAMINATIONS = 24
+SIZE_MB = 512
+SERVED = 10  # on one disk in so many, the instrument is started
+WORKERS = 2
+READY = 60.0  # seconds that a start may take
+NO_WRITES = ("report", "dicom")  # phases that write nothing: what is written meanwhile belongs to another
+
+pytestmark = pytest.mark.needs("power", "service")
+
+
+class Cut(NamedTuple):
+    """After how many entries of the log, its position in bytes, and what was going on."""
+
+    number: int
+    entry: int
+    position: int
+    phase: str
+    at: float
+
+
+class Recording(NamedTuple):
+    """Operators' work on a disk that has logged it."""
+
+    disk: logged.LoggedDisk
+    ledger: Ledger
+    begun: float  # of the run
+
+
+@pytest.fixture
+def recording(tmp_path, instrument, run) -> Iterator[Recording]:
+    """Work, until all examinations are done and the service has stopped. The instrument is free again after it."""
+    run.event("power: recording")
+    disk = logged.LoggedDisk(tmp_path / "disk", SIZE_MB)
+    ledger = Ledger(disk.position)
+    with disk:
+        record, exports = disk.root / "record", disk.root / "exports"
+        instrument.stop()
+        instrument.configure(store=str(record), camera="simulated:3?size=384")
+        ledger.step("start", lambda: instrument.start(READY))
+        _work(instrument, ledger, record, exports)
+        ledger.step("stop", instrument.stop)
+    yield Recording(disk, ledger, run.events[-1]["at"])
+
+
+def _work(instrument: Any, ledger: Ledger, record: Path, exports: Path) -> None:
+    room, desk = Client(instrument.url), Client(instrument.url)
+    ledger.step("settings", lambda: room.set(device="first", burst="1", keep_free_mb="50"), device="first")
+    finished: queue.Queue[str | None] = queue.Queue()
+    with ThreadPoolExecutor(1) as pool:
+        keep = lambda name: export(ledger, instrument.tenohira, record, exports / name)  # noqa: E731
+        clerk = pool.submit(office, desk, ledger, finished, keep)
+        try:
+            for number in range(EXAMINATIONS):
+                finished.put(examine(room, ledger, number))
+        finally:
+            finished.put(None)
+        clerk.result()
+    room.close()
+    desk.close()
+
+
+def test_nothing_confirmed_is_lost_or_doubled_by_power_cuts(recording, instrument, run, tmp_path):
+    log = WriteLog(recording.disk.log)
+    cuts = choose(recording.ledger, log, run.sizes["cuts"], Random(run.seed))
+    served = [c for c in cuts if c.number % SERVED == 0]
+    others = [c for c in cuts if c.number % SERVED]
+    share = -(-len(others) // WORKERS)
+    parts = [others[i : i + share] for i in range(0, len(others), share)]
+    aftermath = Aftermath(recording, log, instrument, run.seed)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        work = [pool.submit(aftermath.read_all, part, tmp_path / f"worker{i}") for i, part in enumerate(parts)]
+        events = aftermath.serve_all(served, tmp_path / "served")
+        events += [event for each in work for event in each.result()]
+    events.sort(key=lambda event: event["at"])
+    for event in events:
+        run.event("power cut", **event)
+    wrong = [event for event in events if event["outcome"] != "nothing lost"]
+    run.value("power.cuts", "cuts", len(events))
+    run.value("power.cuts.lossy", "cuts", len(wrong))
+    run.samples("power.ready", "s", [e["seconds_to_ready"] for e in events if e["seconds_to_ready"] is not None])
+    assert len(events) == run.sizes["cuts"]
+    assert not wrong, "\n".join(f"{e['phase']} at {e['at']} s: {e['outcome']}" for e in wrong[:20])
+
+
+def choose(ledger: Ledger, log: WriteLog, count: int, rng: Random) -> list[Cut]:
+    """Cuts at random, as many in each phase as in any other; ascending."""
+    points: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
+    for entry, each in enumerate(log.entries, start=1):
+        if doing := _doing(ledger.under_way(each.end)):
+            points[doing.phase].append((entry, each.end, doing.at))
+    phases = sorted(points)
+    chosen = sorted((*rng.choice(points[phase]), phase) for _, phase in zip(range(count), _round(phases)))
+    return [Cut(n, entry, position, phase, at) for n, (entry, position, at, phase) in enumerate(chosen)]
+
+
+def _doing(steps: list[Step]) -> Step | None:
+    """The step that a write belongs to: the last that was begun, of those that write."""
+    writing = [s for s in steps if s.phase not in NO_WRITES] or steps
+    return max(writing, key=lambda s: s.begun, default=None)
+
+
+def _round(phases: list[str]) -> Iterator[str]:
+    while True:
+        yield from phases
+
+
+class Aftermath:
+    """Looks at the disks that cuts have left. Each call of ``read_all`` and ``serve_all`` is for one thread."""
+
+    def __init__(self, recording: Recording, log: WriteLog, instrument: Any, seed: int) -> None:
+        self._recording, self._log, self._instrument, self._seed = recording, log, instrument, seed
+
+    def read_all(self, cuts: list[Cut], folder: Path) -> list[dict[str, Any]]:
+        """Read each record by the command line. Returns the events."""
+        folder.mkdir()
+        replay = Replay(self._log, self._recording.disk.pristine, folder)
+        return [self._one(replay, cut, folder, serve=False) for cut in cuts]
+
+    def serve_all(self, cuts: list[Cut], folder: Path) -> list[dict[str, Any]]:
+        """The same, and go on working with each. Returns the events."""
+        folder.mkdir()
+        replay = Replay(self._log, self._recording.disk.pristine, folder)
+        return [self._one(replay, cut, folder, serve=True) for cut in cuts]
+
+    def _one(self, replay: Replay, cut: Cut, folder: Path, serve: bool) -> dict[str, Any]:
+        image, ready = folder / "disk.img", None
+        left = replay.build(cut.entry, image, Random(f"{self._seed} {cut.number}"))
+        wrong: list[str] = []
+        try:
+            with logged.mounted(image, folder / "root") as root:
+                wrong = self._read(root, self._recording.ledger, cut.position)
+                if serve and not wrong:
+                    ready, wrong = self._go_on(root, cut)
+        except logged.DiskError as error:
+            wrong.append(str(error))
+        wrong += [flaws] if (flaws := logged.flaws(image)) else []
+        return {
+            "at": round(self._recording.begun + cut.at, 3), "phase": cut.phase, "entry": cut.entry,
+            "unflushed": left._asdict(), "seconds_to_ready": ready and round(ready, 3),
+            "outcome": "; ".join(wrong[:5]) or "nothing lost",
+        }  # fmt: skip
+
+    def _read(self, root: Path, ledger: Ledger, position: int) -> list[str]:
+        return problems(ledger, position, read(self._instrument.tenohira, root / "record", root / "exports"))
+
+    def _go_on(self, root: Path, cut: Cut) -> tuple[float, list[str]]:
+        """Start, send again what was under way, examine somebody new. Returns the seconds to ready, problems."""
+        after = Ledger(lambda: NEVER - 1)  # what is confirmed from now on, over what was confirmed before
+        after.steps += [s for s in self._recording.ledger.steps if s.begun <= cut.position]
+        self._instrument.configure(store=str(root / "record"), camera="simulated:3?size=384")
+        ready = self._instrument.start(READY)
+        client = Client(self._instrument.url)
+        try:
+            client.set(device="after", burst="1", keep_free_mb="50")
+            for step in [s for s in after.steps if s.confirmed > cut.position]:
+                after.steps.remove(step)
+                _again(client, after, step)
+            visit = begin(client, after, f"AFTER-{cut.number}")
+            photograph(client, after, visit, "OD")
+            after.step("finish", lambda: client.finish(visit), uid=visit)
+        finally:
+            client.close()
+            self._instrument.stop()
+        after.steps = [s for s in after.steps if s.phase != "settings"]
+        return ready, self._read(root, after, NEVER - 1)
+
+
+def _again(client: Client, ledger: Ledger, step: Step) -> None:
+    """What an operator does who got no answer: the same once more, with the same uid."""
+    what = step.what
+    ask = {
+        "begin": lambda: client.visit(what["participant"], what["uid"]),
+        "capture": lambda: client.capture(what["visit"], what["eye"], what["uid"]),
+        "other eye": lambda: client.post(f"/visits/{what['visit']}/OD/captures/{what['uid']}/other-eye"),
+        "finish": lambda: client.finish(what["uid"]),
+    }.get(step.phase)
+    if ask:
+        ledger.step(step.phase, ask, **what)
