@@ -72,7 +72,7 @@ class Client:
             for k, v in now["pacs"].items()
         }
         flat["pacs_password"] = ""  # stays as it was
-        form = {k: "yes" if v is True else "" if v in (None, False) else str(v) for k, v in flat.items()}
+        form = {k: "yes" if v is True else "" if v is None or v is False else str(v) for k, v in flat.items()}
         self.post("/settings", **{**form, **changes})
 
     def wait(self, seconds: float) -> float:
