@@ -149,6 +149,13 @@ def write(
     return _pack(Path(path), members, key)
 
 
+def order_of(version: str) -> tuple[tuple[int, int | str], ...]:
+    """What versions are sorted by: numbers as numbers (0.10 comes after 0.9), and a release after its candidates
+    (0.1.0-rc1)."""
+    parts = version.replace("-", ".").split(".")
+    return (*((2, int(part)) if part.isdecimal() else (0, part) for part in parts), (1, ""))
+
+
 def sign(path: Path, key: Ed25519PrivateKey) -> Path:
     """Replace the signature of a bundle that is whole, whoever signed it before. Raises BundleError."""
     return _pack(Path(path), _unpack(Path(path)), key)

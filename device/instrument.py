@@ -21,13 +21,13 @@ import cv2
 import msgspec
 import numpy as np
 
-from device import __version__, health, overlay, selftest
+from device import __version__, health, overlay, rollback, selftest
 from device.burst import best
 from device.camera import Camera, Controls
 from device.closing import Closing
 from device.coaching import Coach
 from device.codes import read_code
-from device.errors import BusyError
+from device.errors import BusyError, StoreError
 from device.field import find_field
 from device.frame import Frame
 from device.geometry import UInt8Image
@@ -110,6 +110,7 @@ class Instrument(Closing):
         self.store, self._board = store, board
         self._bundles, self._keys = bundles, keys
         self._pipeline = Pipeline.load(bundles, keys, GLAUCOMA, threads)
+        self._rolled_back = self._steps_back()
         self._capturing = threading.Lock()
         self._since: float | None = None  # when the capture under way began
         self._preview = LivePreview(camera, Coach().see, self._controls)
@@ -177,7 +178,8 @@ class Instrument(Closing):
             self.store.room(),
             self._board(),
         )
-        problems = [*([live.error] if live.error else []), *health.problems(board)]
+        problems = [*([live.error] if live.error else []), *rollback.problems(self._rolled_back)]
+        problems += health.problems(board)
         if not room.enough:
             problems.append(
                 f"only {room.free_mb} MB are free on the disk of the record, so no photograph can be kept: export "
@@ -221,6 +223,18 @@ class Instrument(Closing):
     def close(self) -> None:
         """Let go of the camera."""
         self._preview.close()
+
+    def _steps_back(self) -> rollback.Steps:
+        """The networks that are older than those of the newest capture; the log is told as well."""
+        newest = self.store.newest_capture()
+        steps = rollback.steps_back(newest.result.bundles if newest else {}, self._pipeline.bundles)
+        if steps:
+            log.warning("older networks than before: %s", steps)
+            try:
+                self.store.log("instrument", "older networks", "bundles", {"before and now": steps})
+            except StoreError as error:  # a full disk must not keep the instrument from starting, and saying so
+                log.warning("the log was not told: %s", error)
+        return steps
 
     def _controls(self) -> Controls:
         settings = self.store.settings

@@ -380,10 +380,4 @@ def _newest(folder: Path, task: str, keys: Path | None) -> bundle.Bundle:
     found = [b for b in (bundle.load(path, keys) for path in paths) if b.manifest.task == task]
     if not found:
         raise BundleError(f"no bundle for {task} in {folder}; copy one called {task}-VERSION.tnh into it")
-    return max(found, key=lambda b: _version(b.manifest.version))
-
-
-def _version(text: str) -> tuple[tuple[int, int | str], ...]:
-    """Numbers sort as numbers (0.10 comes after 0.9), and a release after its candidates (0.1.0-rc1)."""
-    parts = text.replace("-", ".").split(".")
-    return (*((2, int(part)) if part.isdecimal() else (0, part) for part in parts), (1, ""))
+    return max(found, key=lambda b: bundle.order_of(b.manifest.version))

@@ -34,6 +34,12 @@ class Client:
         """The same, for a form."""
         return _read(self._http.post(path, data=form))
 
+    def page(self, path: str) -> str:
+        """A page as a browser gets it."""
+        answer = self._http.get(path, headers={"accept": "text/html"})
+        _read(answer)
+        return answer.text
+
     def close(self) -> None:
         """Give the connections back."""
         self._http.close()
@@ -58,7 +64,7 @@ class Client:
     def visits(self) -> list[dict[str, Any]]:
         """All examinations, newest first."""
         found: list[dict[str, Any]] = []
-        while page := self.get(f"/history?page={len(found) // 20 + 1}")["visits"]:
+        while page := self.get(f"/history?page={len(found) // 20 + 1}"):
             found += page
             if len(page) < 20:
                 break

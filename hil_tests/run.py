@@ -52,9 +52,10 @@ class Run:
             "unit": unit, "x": [float(at) for at in x], "x_unit": x_unit, "samples": [float(s) for s in samples],
         }  # fmt: skip
 
-    def value(self, name: str, unit: str, value: float) -> None:
-        """One number."""
-        self.measurements[name] = {"unit": unit, "value": float(value)}
+    def value(self, name: str, unit: str, value: float, interval: tuple[float, float] | None = None) -> None:
+        """One number, with its 95 % interval where there is one."""
+        ends = {} if interval is None else dict(zip(("low", "high"), map(float, interval), strict=True))
+        self.measurements[name] = {"unit": unit, "value": float(value), **ends}
 
     def event(self, kind: str, **what: Any) -> None:
         """Something that happened at a time: a power cut, a restart."""

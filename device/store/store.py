@@ -310,6 +310,13 @@ class Store(Closing):
             found = db.execute(query, (*values, limit, offset)).fetchall()
             return [self._visit(db, uid) for (uid,) in found]
 
+    def newest_capture(self) -> Capture | None:
+        """The capture that this instrument recorded last; None where there is none."""
+        query = "SELECT json FROM captures WHERE visit IN (SELECT uid FROM visits WHERE imported = 0)"
+        with self.database.reading() as db:
+            found = db.execute(f"{query} ORDER BY id DESC LIMIT 1").fetchone()
+        return None if found is None else rows.decode(found[0], Capture, self.folder)
+
     def picture(self, sha256: str) -> Path:
         """The file of a picture; its suffix (.jpg, .png, .dng) tells the kind. Raises NoSuchPictureError."""
         return self.pictures.path(sha256)

@@ -259,3 +259,9 @@ def test_verify_finds_a_runtime_that_answers_differently(whole, keys, tmp_path, 
     said = capsys.readouterr()
     assert "do not reproduce the golden output" in said.err
     assert "ok  tiny-1.0" in said.out  # the others are still looked at
+
+
+def test_versions_are_compared_as_numbers_and_releases_follow_their_candidates():
+    versions = ["0.9.2", "0.10.0-rc1", "0.10.0-rc2", "0.10.0", "0.10.0.1", "1.0"]
+    shuffled = [versions[i] for i in (5, 2, 0, 4, 1, 3)]
+    assert sorted(shuffled, key=bundle.order_of) == versions

@@ -176,12 +176,6 @@ def test_an_empty_bundle_folder_names_the_bundle(tmp_path):
         Pipeline.load(tmp_path)
 
 
-def test_versions_are_compared_as_numbers_and_releases_follow_their_candidates():
-    versions = ["0.9.2", "0.10.0-rc1", "0.10.0-rc2", "0.10.0", "0.10.0.1", "1.0"]
-    shuffled = [versions[i] for i in (5, 2, 0, 4, 1, 3)]
-    assert sorted(shuffled, key=pipeline._version) == versions
-
-
 @pytest.fixture
 def octa():
     """A dark OCTA image with a bright zone of 40 x 40 (diameter) in the middle, and a larger one in a corner."""
