@@ -1,7 +1,7 @@
 """The kernel hands programs of aarch64 to qemu-user for as long as somebody asks for that.
 
-A machine that is set up for this already (Debian's qemu-user-binfmt) is left as it is; otherwise the rule is ours, has
-a name of its own and goes with its last user, and so does the mount.
+A machine that is set up for this already (Debian's qemu-user-binfmt) is left as it is; otherwise the rule is ours,
+has a name of its own and goes with its last user, and so does the mount.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 NAME = "tenohira-aarch64"
 LOCK = Path("/run/tenohira-aarch64.lock")  # rules are the kernel's, so the lock is the machine's
-RULES = Path("/proc/sys/fs/binfmt_misc")  # they go when it is mounted nowhere any more, so it stays mounted meanwhile
+RULES = Path("/proc/sys/fs/binfmt_misc")  # where it is mounted nowhere, rules go: it stays mounted meanwhile
 MAGIC = rb"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
 MASK = rb"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 OLDEST = 10  # qemu 7.2 crashes in LiteRT's kernels

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
-# /sys is needed: without it LiteRT does not learn what the processor can do, and silently computes without XNNPACK.
+# /sys is needed: without it LiteRT does not learn what the processor can do, and silently leaves XNNPACK out.
 _SCRIPT = """
 set -e
 root=$1; shift

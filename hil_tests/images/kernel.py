@@ -1,8 +1,8 @@
 """Debian's kernel for the arm64 root, and an initramfs that starts it: busybox, a few modules, and ``init.sh``.
 
-``image(root)`` is the kernel. ``initramfs(root, target)`` writes an archive with which the machine boots the disk's
-systemd, or runs one script with the disk read-only (``tenohira.run=/job/NAME`` in the kernel's command line, with the
-files of the script given as ``job``). Nothing of the kernel lies in the root itself.
+``image(root)`` is the kernel. ``initramfs(root, target)`` writes an archive with which the machine boots the
+disk's systemd, or runs one script with the disk read-only (``tenohira.run=/job/NAME`` in the kernel's command line,
+with the files of the script given as ``job``). Nothing of the kernel lies in the root itself.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from hil_tests.images.root import quietly
 
 HERE = Path(__file__).resolve().parent
-# Of the disk, its file system, and the network; what they need comes with them. crc32c is found by name, not linked.
+# Of the disk, its file system, and the network; what they need comes along. crc32c is found by name, not linked.
 MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay", "virtio_net", "virtio_rng")
 FILE, FOLDER = 0o100000, 0o040000
 
@@ -31,7 +31,7 @@ def image(root: Path) -> Path:
 def modules(root: Path, names: Iterable[str] = MODULES) -> list[Path]:
     """The files of these kernel modules and of what they need, in the order in which they can be loaded.
 
-    A name that is compiled into the kernel has no file, and none is returned. Raises SystemExit for one that is neither.
+    A name that is compiled into the kernel has no file, and none is returned. Raises SystemExit for an unknown one.
     """
     (folder,) = (_unpacked(root) / "usr/lib/modules").iterdir()
     files = {_name(file): file for file in folder.glob("kernel/**/*.ko*")}

@@ -1,14 +1,14 @@
 """Debian 13 for arm64 in a folder: systemd, SSH, libcamera with picamera2, and the libraries that tenohira needs.
 
-One root serves both emulators: programs run in it by qemu-user (``chroot.py``, ``binfmt.py``), and a disk made of it
-boots under qemu-system. tenohira itself is not in it, since it changes with each commit. ``build()`` makes it from Debian
-packages and wheels, once for each content of the files that go into it, outside of the repository:
+One root serves both emulators: programs run in it by qemu-user (``chroot.py``, ``binfmt.py``), and a disk made of
+it boots under qemu-system. tenohira itself is not in it, since it changes with each commit. ``build()`` makes it from
+Debian packages and wheels, once for each content of the files that go into it, outside of the repository:
 
     ~/.cache/tenohira/arm64-root/HASH/root        the root
     ~/.cache/tenohira/arm64-root/HASH/packages    Debian packages of the kernel and of busybox (see kernel.py)
 
-Libraries have fixed versions (``libraries.txt``): instruction counts are compared between machines and months. By hand:
-``python -m hil_tests.images.root``. Needs root, mmdebstrap, qemu-user and a package registry that apt and pip reach.
+Libraries have fixed versions (``libraries.txt``): instruction counts are compared between machines and months. By
+hand: ``python -m hil_tests.images.root``. Needs root, mmdebstrap, qemu-user, and registries that apt and pip reach.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _libraries(folder: Path) -> None:
 
 
 def _source(name: str, folder: Path) -> None:
-    """The Python modules of a package that has no wheel; picamera2 imports them, and nothing compiled is called."""
+    """The Python modules of a package without a wheel; picamera2 imports them, and calls nothing compiled."""
     with tempfile.TemporaryDirectory() as place:
         fetch = [*PIP, "download", "--no-deps", "--no-binary=:all:", "--constraint", str(HERE / "libraries.txt")]
         quietly([*fetch, "--dest", place, name])
@@ -164,7 +164,9 @@ def _byte_compiled(root: Path) -> None:
 
 def quietly(command: list[str]) -> None:
     """Run a command; its output is shown where it fails."""
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-8000:]}")
 
