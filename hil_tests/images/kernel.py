@@ -1,8 +1,8 @@
 """Debian's kernel for the arm64 root, and an initramfs that starts it: busybox, a few modules, and ``init.sh``.
 
 ``image(root)`` is the kernel. ``initramfs(root, target)`` writes an archive with which the machine boots the
-disk's systemd, or runs one script with the disk read-only (``tenohira.run=/job/NAME`` in the kernel's command line,
-with the files of the script given as ``job``). Nothing of the kernel lies in the root itself.
+disk's systemd, or runs one script with the disk read-only (``tenohira.run=/job/NAME`` in the kernel's command
+line, with the files of the script given as ``job``). Nothing of the kernel lies in the root itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def image(root: Path) -> Path:
 def modules(root: Path, names: Iterable[str] = MODULES) -> list[Path]:
     """The files of these kernel modules and of what they need, in the order in which they can be loaded.
 
-    A name that is compiled into the kernel has no file, and none is returned. Raises SystemExit for an unknown one.
+    A name that is compiled into the kernel has no file, and none is returned. SystemExit for an unknown one.
     """
     (folder,) = (_unpacked(root) / "usr/lib/modules").iterdir()
     files = {_name(file): file for file in folder.glob("kernel/**/*.ko*")}

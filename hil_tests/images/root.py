@@ -1,14 +1,14 @@
 """Debian 13 for arm64 in a folder: systemd, SSH, libcamera with picamera2, and the libraries that tenohira needs.
 
 One root serves both emulators: programs run in it by qemu-user (``chroot.py``, ``binfmt.py``), and a disk made of
-it boots under qemu-system. tenohira itself is not in it, since it changes with each commit. ``build()`` makes it from
-Debian packages and wheels, once for each content of the files that go into it, outside of the repository:
+it boots under qemu-system. tenohira itself is not in it, since it changes with each commit. ``build()`` makes it
+from Debian packages and wheels, once for each content of the files that go into it, outside of the repository:
 
     ~/.cache/tenohira/arm64-root/HASH/root        the root
     ~/.cache/tenohira/arm64-root/HASH/packages    Debian packages of the kernel and of busybox (see kernel.py)
 
-Libraries have fixed versions (``libraries.txt``): instruction counts are compared between machines and months. By
-hand: ``python -m hil_tests.images.root``. Needs root, mmdebstrap, qemu-user, and registries that apt and pip reach.
+Libraries have fixed versions (``libraries.txt``): instruction counts are compared between machines and months.
+By hand: ``python -m hil_tests.images.root``. Needs root, mmdebstrap, qemu-user and registries for apt and pip.
 """
 
 from __future__ import annotations
