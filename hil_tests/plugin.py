@@ -15,6 +15,7 @@ from hil_tests.client import Client
 from hil_tests.drivers.protocols import DiskProtocol, InstrumentProtocol
 from hil_tests.facts import gather, throttled
 from hil_tests.run import NotMeasurable, Run
+from hil_tests.thermal import void
 
 JOURNAL_TAIL = 4000  # characters of the service's journal that a failure shows
 
@@ -82,6 +83,7 @@ def target(request: pytest.FixtureRequest, run: Run) -> Iterator[Any]:
         instrument = run.rig.target.get_driver("InstrumentProtocol", activate=False)
         if instrument.state.name == "active":
             run.throttling["after"] = throttled(run.rig.target)
+            run.void = void(run.throttling)
             run.journal = instrument.journal()
         strategy.transition("off")
 
@@ -133,6 +135,19 @@ def disk(target: Any, run: Run) -> DiskProtocol:
     if why := one.missing():
         run.not_measurable(why, "power.*", "disk.*")
     return one
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Between two tests: was the board slowed down? A board that is off at the moment says nothing."""
+    run = item.config.stash[RUN]
+    if "throttling" not in run.rig.features:
+        return
+    if run.rig.target.get_driver("CommandProtocol", activate=False).state.name == "active":
+        try:
+            run.throttling.setdefault("during", []).append(throttled(run.rig.target))
+        except Exception:  # each driver has its own for a target that does not answer
+            run.throttling.setdefault("during", []).append("")
 
 
 @pytest.hookimpl(wrapper=True)

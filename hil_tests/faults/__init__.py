@@ -5,7 +5,7 @@ Python before the instrument is imported; ``part`` is what follows a colon in th
 ``fsync:database``, and empty without one. Python runs ``sitecustomize`` by itself where this folder is in
 PYTHONPATH, and that puts in the fault that TENOHIRA_HIL_FAULT names. So a fault needs nothing in the instrument
 and no compiler, and it works on any target: copy the folder there, and set the two variables for the service. To
-add one, add a module.
+add one, add a module; what changes a part of the instrument waits with ``sitecustomize.when_imported``.
 """
 
 from __future__ import annotations
