@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Any
@@ -42,6 +43,13 @@ class Client:
         """The instrument's own view of itself."""
         return self.get("/api/status")
 
+    def live(self, after: int = 0) -> tuple[dict[str, Any], bytes | None]:
+        """What is said with the newest preview picture, and the picture (JPEG) where there is a newer one."""
+        answer = self._http.get("/live/frame", params={"after": after})
+        if answer.status_code >= 400:
+            _read(answer)
+        return json.loads(answer.headers["x-live"]), answer.content or None
+
     def visit(self, participant: str = "", uid: str = "") -> dict[str, Any]:
         """Begin an examination; without a participant, with a code that is new."""
         participant = participant or self.post("/participants")["participant"]
@@ -58,7 +66,7 @@ class Client:
     def visits(self) -> list[dict[str, Any]]:
         """All examinations, newest first."""
         found: list[dict[str, Any]] = []
-        while page := self.get(f"/history?page={len(found) // 20 + 1}")["visits"]:
+        while page := self.get(f"/history?page={len(found) // 20 + 1}"):
             found += page
             if len(page) < 20:
                 break
@@ -72,7 +80,7 @@ class Client:
             for k, v in now["pacs"].items()
         }
         flat["pacs_password"] = ""  # stays as it was
-        form = {k: "yes" if v is True else "" if v in (None, False) else str(v) for k, v in flat.items()}
+        form = {k: "yes" if v is True else "" if v is None or v is False else str(v) for k, v in flat.items()}
         self.post("/settings", **{**form, **changes})
 
     def wait(self, seconds: float) -> float:
