@@ -12,15 +12,16 @@ from collections import defaultdict
 from pathlib import Path
 
 from hil_tests import results, statistics
-from hil_tests.budget import BASELINES, Budget
+from hil_tests.budget import Budget
 from hil_tests.errors import HilError
 from hil_tests.results import Results
 
 RIGS = Path(__file__).with_name("rigs")
+FOLDER = Path("hil_tests/baselines")  # of the checkout, wherever tenohira is installed
 DIGITS = 6
 
 
-def write(run: Results, budget: Budget, folder: Path = BASELINES) -> list[Path]:
+def write(run: Results, budget: Budget, folder: Path) -> list[Path]:
     """Returns the files. Raises HilError where the run is none to be held to, or lacks a figure."""
     _must_be_sound(run)
     known: dict[str, dict[str, float]] = defaultdict(dict)
@@ -40,11 +41,13 @@ def write(run: Results, budget: Budget, folder: Path = BASELINES) -> list[Path]:
 def baseline_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run")
-    parser.add_argument("--out", type=Path, default=BASELINES, metavar="DIR", help="default: this checkout's")
+    parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR", help="default: %(default)s")
 
 
 def baseline_command(args: argparse.Namespace) -> int:
     """Write, and say what. Raises HilError."""
+    if not args.out.parent.is_dir():
+        raise HilError(f"{args.out.parent} is not here: go to the root of a checkout, or give a folder with --out")
     run = results.read(args.run)
     for path in write(run, Budget.read(RIGS / f"{run['rig']}.budget.toml"), args.out):
         print(f"{path}: {len(json.loads(path.read_text())['measurements'])} figures; commit it")

@@ -25,8 +25,8 @@ ACTIONS = {
     ),
 }
 EPILOG = """
-Exit codes: 0 passed, 1 failed (or a regression, for compare), 2 wrong arguments or a rig that cannot be had,
-4 void: the board was throttled, so that its times say nothing.
+Exit codes: 0 passed, 1 failed (or a regression, for compare and history), 2 wrong arguments or a rig that
+cannot be had, 4 void: the board was throttled, so that its times say nothing.
 """
 
 
