@@ -90,15 +90,19 @@ class Budget:
             low_end, high_end, words = _ends(name, limit)
         except _NoBaselineError as error:
             return Verdict(name, limit.get("unit", ""), str(error), "baseline", "missing", reason=str(error))
-        of = Verdict(name, limit.get("unit", ""), words, limit.get("status", "confirmed"), "missing")
+        status = limit.get("status", "baseline" if "baseline" in limit else "confirmed")
+        of = Verdict(name, limit.get("unit", ""), words, status, "missing")
         if why := self.excuse(measured, excused):
             return replace(of, verdict="not measurable", reason=why)
         if measured not in measurements:
             return replace(of, reason="nothing was measured; the test that measures it did not run or failed")
-        found = statistics.estimate(measurements[measured], statistic)
+        measurement = measurements[measured]
+        if of.unit and of.unit != (has := statistics.unit(measurement, statistic)):
+            return replace(of, verdict="failed", reason=f"the limit is in {of.unit}, what was measured in {has}")
+        found = statistics.estimate(measurement, statistic)
         # A slope that may be too steep is not passed: its whole interval must lie within the limit.
         if statistic == "slope":
-            good = low_end <= found.high <= high_end
+            good = found.high is not None and low_end <= found.high <= high_end
         else:
             good = low_end <= found.value <= high_end
         return replace(

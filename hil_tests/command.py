@@ -9,20 +9,37 @@ from pathlib import Path
 
 import pytest
 
-from hil_tests import rig
+from hil_tests import baseline, compare, history, report, results, rig
 from hil_tests.errors import HilError
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = Path(__file__).with_name("suite")
+ACTIONS = {
+    "report": (report.report_arguments, report.report_command, "write the page of a run again"),
+    "compare": (compare.compare_arguments, compare.compare_command, "whether a run is worse than another"),
+    "history": (history.history_arguments, history.history_command, "all runs of a folder, and which were worse"),
+    "baseline": (
+        baseline.baseline_arguments,
+        baseline.baseline_command,
+        "hold later runs to the figures of this one",
+    ),
+}
 EPILOG = """
-Exit codes: 0 passed, 1 failed (or a regression, for compare), 2 wrong arguments or a rig that cannot be had,
-4 void: the board was throttled, so that its times say nothing.
+Exit codes: 0 passed, 1 failed (or a regression, for compare and history), 2 wrong arguments or a rig that
+cannot be had, 4 void: the board was throttled, so that its times say nothing.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.epilog = f"{EPILOG.strip()} {parser.epilog or ''}"
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", help="of finished runs; without one, a rig is run"
+    )
+    for name, (arguments, command, words) in ACTIONS.items():
+        action = actions.add_parser(name, help=words, description=words, epilog=parser.epilog)
+        arguments(action)
+        action.set_defaults(command=command)
     parser.add_argument("--rig", metavar="NAME", help=f"{', '.join(rig.names())}, or the path of a YAML file")
     parser.add_argument("--out", type=Path, default=Path("out/hil"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--only", metavar="WORDS", help="tests whose names match, as pytest's -k")
@@ -42,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Returns the exit code."""
     try:
-        return _run(args)
+        return args.command(args) if args.action else _run(args)
     except HilError as error:
         print(f"tenohira: {error}", file=sys.stderr)
         return 2
@@ -64,5 +81,7 @@ def _run(args: argparse.Namespace) -> int:
          "-p", "no:cacheprovider",
          "-W", "ignore::pytest.PytestAssertRewriteWarning", "--junit-xml", str(folder / "junit.xml"), *options]
     )  # fmt: skip
+    if (folder / results.FILE).is_file():
+        report.write(folder)
     print(f"the run is in {folder}")
     return int(code)

@@ -25,8 +25,19 @@ def test_a_limit_holds_or_is_broken():
 
 
 def test_a_slope_passes_only_with_its_whole_interval():
-    assert judged({"m": RISING}, **{"m.slope": {"at_most": 0.02, "unit": "MB"}}).verdict == "passed"
-    assert judged({"m": RISING}, **{"m.slope": {"at_most": 0.005, "unit": "MB"}}).verdict == "failed"
+    """Of a series in MB it is in kB: 0.01 MB a capture are 10.24."""
+    assert judged({"m": RISING}, **{"m.slope": {"at_most": 10.3, "unit": "kB a capture"}}).verdict == "passed"
+    assert judged({"m": RISING}, **{"m.slope": {"at_most": 10.2, "unit": "kB a capture"}}).verdict == "failed"
+
+
+def test_a_slope_of_which_too_few_samples_tell_nothing_does_not_pass():
+    short = {**RISING, "x": [1, 2, 3], "samples": [1.0, 1.0, 1.0]}
+    assert judged({"m": short}, **{"m.slope": {"at_most": 100, "unit": "kB a capture"}}).verdict == "failed"
+
+
+def test_a_limit_in_another_unit_than_the_measurement_does_not_pass():
+    wrong = judged({"m": RISING}, **{"m.slope": {"at_most": 100, "unit": "MB"}})
+    assert (wrong.verdict, wrong.reason) == ("failed", "the limit is in MB, what was measured in kB a capture")
 
 
 def test_what_was_never_measured_is_missing_and_not_passed():
@@ -44,9 +55,9 @@ def test_what_says_nothing_here_has_its_reason():
 def test_a_baseline_holds_within_its_share(tmp_path, monkeypatch):
     monkeypatch.setattr(budgets, "BASELINES", tmp_path)
     limit = {"n.value": {"baseline": "b", "within": 0.02, "unit": "Minstr"}}
-    assert judged({"n": {"unit": "", "value": 1}}, **limit).verdict == "missing"
+    assert judged({"n": {"unit": "Minstr", "value": 1}}, **limit).verdict == "missing"
     (tmp_path / "b.json").write_text('{"measurements": {"n.value": 100}}')
-    assert judged({"n": {"unit": "", "value": 101.9}}, **limit).verdict == "passed"
+    assert judged({"n": {"unit": "Minstr", "value": 101.9}}, **limit).verdict == "passed"
     assert judged({"n": {"unit": "", "value": 102.1}}, **limit).verdict == "failed"
     assert judged({"n": {"unit": "", "value": 97.9}}, **limit).verdict == "failed"
 
