@@ -22,21 +22,22 @@ class Found:
 
     visits: list[dict[str, Any]]
     entries: list[dict[str, Any]]  # of the log
-    pictures: frozenset[str]  # SHA-256 of those whose bytes are what the name says
+    pictures: frozenset[str] | None  # SHA-256 of those whose bytes are what the name says; None: not looked at
     exports: dict[str, str]  # by folder: what is wrong with it, empty where it is whole
     flaws: list[str]
     absent: bool = False  # there is no record, or one whose making was cut short
 
 
-def read(tenohira: Tenohira, record: Path, exports: Path) -> Found:
-    """Read all of it. The check comes first: it changes nothing, while opening a record tidies it up."""
-    said = tenohira("audit", "verify", "--store", str(record))
+def read(tenohira: Tenohira, record: str, files: Path | None = None) -> Found:
+    """Read all of it. The check comes first: it changes nothing, while opening a record tidies it up. ``files`` is
+    the folder with ``record`` and ``exports`` in it, where this machine can see it."""
+    said = tenohira("audit", "verify", "--store", record)
     if said.code == 2 and ("there is no record" in said.err or "holds nothing" in said.err):
         return Found([], [], frozenset(), {}, [], absent=True)
     flaws = [f"audit verify: {said.code}: {(said.out + said.err).strip()}"] if said.code else []
 
     def lines(*command: str) -> list[str]:
-        done = tenohira(*command, "--store", str(record))
+        done = tenohira(*command, "--store", record)
         if done.code:
             flaws.append(f"{' '.join(command)}: {done.code}: {(done.out + done.err).strip()[-500:]}")
             return []
@@ -44,9 +45,11 @@ def read(tenohira: Tenohira, record: Path, exports: Path) -> Found:
 
     visits = [json.loads(line) for line in lines("record", "list", "--json", "--limit", "0")]
     entries = [json.loads(line)["entry"] for line in lines("audit", "show", "--json", "--last", "0")]
-    pictures = {p.stem for p in (record / "pictures").glob("*/*") if sha256(p) == p.stem}
-    folders = [f for f in exports.iterdir() if f.suffix != ".part"] if exports.is_dir() else []
-    return Found(visits, entries, frozenset(pictures), {f.name: incomplete(f) for f in folders}, flaws)
+    if files is None:
+        return Found(visits, entries, None, {}, flaws)
+    pictures = {p.stem for p in files.glob("record/pictures/*/*") if sha256(p) == p.stem}
+    exports = {f.name: incomplete(f) for f in files.glob("exports/*") if f.suffix != ".part"}
+    return Found(visits, entries, frozenset(pictures), exports, flaws)
 
 
 def sha256(file: Path) -> str:
@@ -110,6 +113,8 @@ def _lost(ledger: Ledger, position: int, found: Found) -> list[str]:
     }
     lost = [f"{phase} {' '.join(s.what.values())} was confirmed and is lost" for phase, there in holds.items()
             for s in ledger.confirmed(phase, position) if not there(s.what, s.said)]  # fmt: skip
+    if found.pictures is None:
+        return lost
     named = [(uid, sha) for uid, c in captures.items() for sha in (c["image"], c["overlay"], *c["masks"].values())]
     return lost + [f"capture {uid} lacks its picture {sha}" for uid, sha in named if sha not in found.pictures]
 

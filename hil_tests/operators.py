@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from hil_tests.client import Client
@@ -53,7 +52,7 @@ def office(
     while (visit := finished.get()) is not None:
         number += 1
         if number % READ_EVERY == 0:
-            read(client, ledger, visit, f"reading {number}")
+            read_eye(client, ledger, visit, f"reading {number}")
         if number % PRINT_EVERY == 1:
             ledger.step("report", lambda: client.get(f"/visits/{visit}/report.pdf"), visit=visit)
         if number % PRINT_EVERY == 4:
@@ -69,20 +68,20 @@ def rename(client: Client, ledger: Ledger, device: str) -> None:
     ledger.step("settings", lambda: client.set(device=device), device=device)
 
 
-def read(client: Client, ledger: Ledger, visit: str, remark: str) -> None:
+def read_eye(client: Client, ledger: Ledger, visit: str, remark: str) -> None:
     """A reading of the right eye."""
     form = {"reader": "hil", "grade": "refer", "vcdr": "0.7", "remark": remark, "uid": str(uuid.uuid4())}
     ask = lambda: client.post(f"/visits/{visit}/OD/reading", **form)  # noqa: E731
     ledger.step("reading", ask, visit=visit, remark=remark, uid=form["uid"])
 
 
-def export(ledger: Ledger, tenohira: Tenohira, record: Path, folder: Path) -> None:
+def export(ledger: Ledger, tenohira: Tenohira, record: str, folder: str) -> None:
     """An export by the command line, confirmed by its exit code."""
 
     def ask() -> str:
-        done = tenohira("record", "export", "--store", str(record), "--out", str(folder))
+        done = tenohira("record", "export", "--store", record, "--out", folder)
         if done.code:
             raise InstrumentError(f"the export failed: {done.out}{done.err}")
         return str(done.out)
 
-    ledger.step("export", ask, folder=folder.name)
+    ledger.step("export", ask, folder=folder.rpartition("/")[2])

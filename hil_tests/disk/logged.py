@@ -20,7 +20,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ MOUNT = ("-t", "ext4", "-o", "noatime,errors=remount-ro")  # as the card of a Ra
 FORMAT = ("-q", "-F", "-b", "4096", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard")
 THROTTLE, TOP, LOG, FAULT = "speed", "top", "log", "fault"  # names in QEMU's graph
 BALLAST = "ballast"
+GRACE, RELEASED = 5.0, 60.0  # seconds
 
 
 class DiskError(RuntimeError):
@@ -100,9 +101,31 @@ def mounted(image: Path, root: Path) -> Iterator[Path]:
         try:
             yield root
         finally:
-            run("umount", str(root))
+            unmount(root, loop)
     finally:
         run("losetup", "--detach", loop)
+
+
+def unmount(root: Path, device: str) -> None:
+    """Unmount, and wait until nobody has the file system. Raises DiskError where a program has files open there.
+
+    Not at once: a program that is being started has, for a moment, all files of the one that starts it; and
+    whoever makes a mount namespace has everything that is mounted for as long as that lives.
+    """
+    _patiently(lambda: run("umount", str(root)), GRACE)
+    _patiently(lambda: os.close(os.open(device, os.O_RDWR | os.O_EXCL)), RELEASED)
+
+
+def _patiently(do: Callable[[], object], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            do()
+            return
+        except (DiskError, OSError) as error:
+            if time.monotonic() > end:
+                raise DiskError(f"the disk is still in use: {error}") from error
+            time.sleep(0.05)
 
 
 def flaws(image: Path) -> str:
@@ -184,7 +207,11 @@ class LoggedDisk:
 
     def unmount(self) -> None:
         """Raises DiskError where a program has files open there."""
-        run("umount", str(self.root))
+        unmount(self.root, self._loop)
+
+    def remount(self, *, read_only: bool) -> None:
+        """Raises DiskError where a program has files open for writing there."""
+        run("mount", "-o", f"remount,{'ro' if read_only else 'rw'}", str(self.root))
 
     def repair(self) -> None:
         """What a boot does: unmount, check, mount. Whoever uses the disk must be stopped before.
@@ -198,9 +225,10 @@ class LoggedDisk:
     def detach(self) -> None:
         """Unmount, and end everything. The log and the images stay."""
         if os.path.ismount(self.root):
-            subprocess.run(["umount", self.root], capture_output=True)
-        if os.path.ismount(self.root):
-            subprocess.run(["umount", "--lazy", self.root], capture_output=True)
+            try:
+                self.unmount()
+            except DiskError:
+                subprocess.run(["umount", "--lazy", self.root], capture_output=True)
         if self._loop:
             subprocess.run(["losetup", "--detach", self._loop], capture_output=True)
             self._loop = ""
@@ -242,10 +270,22 @@ class LoggedDisk:
             self._monitor("blockdev-del", node_name=FAULT)
 
     def fill(self, leave: int = 0) -> None:
-        """Fill the disk but for ``leave`` bytes."""
+        """Fill the disk but for about ``leave`` bytes; without any, to the last block."""
         disk = os.statvfs(self.root)
         with open(self.root / BALLAST, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(disk.f_bavail * disk.f_frsize - leave, 1))
+            size, step = 0, 2 ** (disk.f_bavail * disk.f_frsize).bit_length()
+            while step >= disk.f_frsize:  # not all at once: the map of the file needs room too
+                step //= 2
+                disk = os.statvfs(self.root)
+                if leave and disk.f_bavail * disk.f_frsize - step < leave:
+                    continue
+                try:
+                    os.posix_fallocate(file.fileno(), size, step)
+                    size += step
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+            os.fsync(file.fileno())
 
     def free(self) -> None:
         """Take the ballast away."""

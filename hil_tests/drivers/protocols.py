@@ -119,24 +119,49 @@ class ClockProtocol(abc.ABC):
 
 
 class DiskProtocol(abc.ABC):
-    """The disk that holds the record, and what can go wrong with it."""
+    """A disk for the record, and what can go wrong with it. There is none until ``renew``."""
+
+    @property
+    @abc.abstractmethod
+    def folder(self) -> str:
+        """Where it is mounted, on the target."""
 
     @abc.abstractmethod
     def missing(self) -> str:
         """Why this target cannot do such things to a disk; empty where it can."""
 
     @abc.abstractmethod
-    def fill(self) -> None:
-        """Until nothing is left."""
+    def renew(self) -> None:
+        """An empty disk, mounted, in the place of the one before."""
+
+    @abc.abstractmethod
+    def remove(self) -> None:
+        """Whoever uses it must be stopped before."""
+
+    @abc.abstractmethod
+    def fill(self, leave_mb: int = 0) -> None:
+        """Until so much is left."""
 
     @abc.abstractmethod
     def free(self) -> None:
         """Take away what ``fill`` has put there."""
 
     @abc.abstractmethod
-    def read_only(self, yes: bool) -> None:
-        """As a card does that is worn out."""
+    def turn_read_only(self) -> None:
+        """As a card does that is worn out, while files are open; ``repair`` ends it."""
+
+    @abc.abstractmethod
+    def mount(self, *, read_only: bool) -> None:
+        """Mount it again, so or so, while nobody writes to it."""
 
     @abc.abstractmethod
     def slow(self, bytes_per_second: int) -> None:
         """So slow; 0 takes it away."""
+
+    @abc.abstractmethod
+    def failing(self, yes: bool) -> None:
+        """Each write ends with an error of the device."""
+
+    @abc.abstractmethod
+    def repair(self) -> None:
+        """What a boot does: check, and mount anew. Whoever uses the disk must be stopped before."""

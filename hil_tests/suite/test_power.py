@@ -9,27 +9,31 @@ way is sent again, and a new photograph is taken.
 from __future__ import annotations
 
 import queue
+import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+import httpx
 import pytest
 
 from hil_tests.aftermath import problems, read
-from hil_tests.client import Client
+from hil_tests.client import Client, Refused
 from hil_tests.disk import logged
 from hil_tests.disk.replay import Replay, WriteLog
 from hil_tests.ledger import NEVER, Ledger, Step
-from hil_tests.operators import begin, examine, export, office, photograph
+from hil_tests.operators import begin, examine, export, office, photograph, read_eye
 
 EXAMINATIONS = 24
-SIZE_MB = 512
 SERVED = 10  # on one disk in so many, the instrument is started
 WORKERS = 2
 READY = 60.0  # seconds that a start may take
+LONGEST_LIFE = 2.0  # seconds from one kill to the next
+CAMERA = "simulated:3?size=384"
+SETTINGS = {"burst": "1", "keep_free_mb": "50"}  # the disk is small
 NO_WRITES = ("report", "dicom")  # phases that write nothing: what is written meanwhile belongs to another
 
 pytestmark = pytest.mark.needs("power", "service")
@@ -48,33 +52,37 @@ class Cut(NamedTuple):
 class Recording(NamedTuple):
     """Operators' work on a disk that has logged it."""
 
-    disk: logged.LoggedDisk
+    log: Path
+    pristine: Path  # the disk's image before it
     ledger: Ledger
     begun: float  # of the run
 
 
 @pytest.fixture
-def recording(tmp_path, instrument, run) -> Iterator[Recording]:
+def recording(tmp_path, instrument, disk, run) -> Recording:
     """Work, until all examinations are done and the service has stopped. The instrument is free again after it."""
-    run.event("power: recording")
-    disk = logged.LoggedDisk(tmp_path / "disk", SIZE_MB)
-    ledger = Ledger(disk.position)
-    with disk:
-        record, exports = disk.root / "record", disk.root / "exports"
-        instrument.stop()
-        instrument.configure(store=str(record), camera="simulated:3?size=384")
+    run.event("recording")
+    instrument.stop()
+    disk.renew()
+    try:
+        ledger = Ledger(disk.position)
+        record, exports = f"{disk.folder}/record", f"{disk.folder}/exports"
+        instrument.configure(store=record, camera=CAMERA)
         ledger.step("start", lambda: instrument.start(READY))
         _work(instrument, ledger, record, exports)
         ledger.step("stop", instrument.stop)
-    yield Recording(disk, ledger, run.events[-1]["at"])
+        return Recording(*disk.kept(tmp_path), ledger, run.events[-1]["at"])
+    finally:
+        instrument.stop()
+        disk.remove()
 
 
-def _work(instrument: Any, ledger: Ledger, record: Path, exports: Path) -> None:
+def _work(instrument: Any, ledger: Ledger, record: str, exports: str) -> None:
     room, desk = Client(instrument.url), Client(instrument.url)
-    ledger.step("settings", lambda: room.set(device="first", burst="1", keep_free_mb="50"), device="first")
+    ledger.step("settings", lambda: room.set(device="first", **SETTINGS), device="first")
     finished: queue.Queue[str | None] = queue.Queue()
     with ThreadPoolExecutor(1) as pool:
-        keep = lambda name: export(ledger, instrument.tenohira, record, exports / name)  # noqa: E731
+        keep = lambda name: export(ledger, instrument.tenohira, record, f"{exports}/{name}")  # noqa: E731
         clerk = pool.submit(office, desk, ledger, finished, keep)
         try:
             for number in range(EXAMINATIONS):
@@ -87,7 +95,7 @@ def _work(instrument: Any, ledger: Ledger, record: Path, exports: Path) -> None:
 
 
 def test_nothing_confirmed_is_lost_or_doubled_by_power_cuts(recording, instrument, run, tmp_path):
-    log = WriteLog(recording.disk.log)
+    log = WriteLog(recording.log)
     cuts = choose(recording.ledger, log, run.sizes["cuts"], Random(run.seed))
     served = [c for c in cuts if c.number % SERVED == 0]
     others = [c for c in cuts if c.number % SERVED]
@@ -107,6 +115,76 @@ def test_nothing_confirmed_is_lost_or_doubled_by_power_cuts(recording, instrumen
     run.samples("power.ready", "s", [e["seconds_to_ready"] for e in events if e["seconds_to_ready"] is not None])
     assert len(events) == run.sizes["cuts"]
     assert not wrong, "\n".join(f"{e['phase']} at {e['at']} s: {e['outcome']}" for e in wrong[:20])
+
+
+def test_nothing_confirmed_is_lost_or_doubled_by_killing_the_service(instrument, run, tmp_path):
+    """Killed at random moments, with an operator who asks again until there is an answer."""
+    instrument.stop()
+    instrument.configure(store=f"{instrument.store}-killed", camera=CAMERA)
+    instrument.start(READY)
+    killer = Killer(instrument, run, Random(run.seed), run.sizes["kills"])
+    client, ledger, number = Stubborn(instrument.url, killer), Ledger(lambda: 0), 0
+    client.set(**SETTINGS)
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(killer.run)
+        while not work.done():
+            number += 1
+            visit = examine(client, ledger, number)
+            read_eye(client, ledger, visit, f"reading {number}")
+        work.result()
+    found = read(instrument.tenohira, instrument.store)
+    wrong = problems(ledger, NEVER - 1, found)
+    run.value("power.kills", "kills", killer.done)
+    run.samples("power.kills.ready", "s", killer.seconds)
+    assert not wrong and len(found.visits) == number, wrong[:20]
+
+
+class Killer:
+    """Kills the service, and brings it back where nothing else on the target does."""
+
+    def __init__(self, instrument: Any, run: Any, rng: Random, kills: int) -> None:
+        self._instrument, self._run, self._rng, self._kills = instrument, run, rng, kills
+        self._itself = "systemd" in run.rig.features
+        self.done, self.seconds, self.doing = 0, [], ""
+
+    def run(self) -> None:
+        """All kills, each within the first seconds of a service's life."""
+        for _ in range(self._kills):
+            time.sleep(self._rng.uniform(0.0, LONGEST_LIFE))
+            phase = self.doing
+            self._instrument.kill()
+            ready = Client(self._instrument.url).wait(READY) if self._itself else self._instrument.start(READY)
+            self.done += 1
+            self.seconds.append(ready)
+            self._run.event("service killed", phase=phase, seconds_to_ready=round(ready, 3))
+
+
+class Stubborn(Client):
+    """Asks until there is an answer, as an operator does."""
+
+    def __init__(self, url: str, killer: Killer) -> None:
+        super().__init__(url)
+        self._killer = killer
+
+    def get(self, path: str) -> Any:
+        return self._until_answered(lambda: Client.get(self, path), path)
+
+    def post(self, path: str, **form: str) -> Any:
+        return self._until_answered(lambda: Client.post(self, path, **form), path)
+
+    def _until_answered(self, ask: Callable[[], Any], path: str) -> Any:
+        self._killer.doing = path.rpartition("/")[2]
+        end = time.monotonic() + 2 * READY
+        while True:
+            try:
+                return ask()
+            except httpx.TransportError:
+                if time.monotonic() > end:
+                    raise
+            except Refused as refused:
+                if refused.status != 503 or time.monotonic() > end:
+                    raise
+            time.sleep(0.05)
 
 
 def choose(ledger: Ledger, log: WriteLog, count: int, rng: Random) -> list[Cut]:
@@ -140,13 +218,13 @@ class Aftermath:
     def read_all(self, cuts: list[Cut], folder: Path) -> list[dict[str, Any]]:
         """Read each record by the command line. Returns the events."""
         folder.mkdir()
-        replay = Replay(self._log, self._recording.disk.pristine, folder)
+        replay = Replay(self._log, self._recording.pristine, folder)
         return [self._one(replay, cut, folder, serve=False) for cut in cuts]
 
     def serve_all(self, cuts: list[Cut], folder: Path) -> list[dict[str, Any]]:
         """The same, and go on working with each. Returns the events."""
         folder.mkdir()
-        replay = Replay(self._log, self._recording.disk.pristine, folder)
+        replay = Replay(self._log, self._recording.pristine, folder)
         return [self._one(replay, cut, folder, serve=True) for cut in cuts]
 
     def _one(self, replay: Replay, cut: Cut, folder: Path, serve: bool) -> dict[str, Any]:
@@ -168,17 +246,17 @@ class Aftermath:
         }  # fmt: skip
 
     def _read(self, root: Path, ledger: Ledger, position: int) -> list[str]:
-        return problems(ledger, position, read(self._instrument.tenohira, root / "record", root / "exports"))
+        return problems(ledger, position, read(self._instrument.tenohira, str(root / "record"), root))
 
     def _go_on(self, root: Path, cut: Cut) -> tuple[float, list[str]]:
         """Start, send again what was under way, examine somebody new. Returns the seconds to ready, problems."""
         after = Ledger(lambda: NEVER - 1)  # what is confirmed from now on, over what was confirmed before
         after.steps += [s for s in self._recording.ledger.steps if s.begun <= cut.position]
-        self._instrument.configure(store=str(root / "record"), camera="simulated:3?size=384")
+        self._instrument.configure(store=str(root / "record"), camera=CAMERA)
         ready = self._instrument.start(READY)
         client = Client(self._instrument.url)
         try:
-            client.set(device="after", burst="1", keep_free_mb="50")
+            client.set(device="after", **SETTINGS)
             for step in [s for s in after.steps if s.confirmed > cut.position]:
                 after.steps.remove(step)
                 _again(client, after, step)

@@ -106,7 +106,7 @@ def test_an_export_is_held_against_its_manifest(tmp_path):
 
 
 def test_what_the_command_line_says_is_read(tmp_path):
-    picture = tmp_path / "pictures" / "ab"
+    picture = tmp_path / "record" / "pictures" / "ab"
     picture.mkdir(parents=True)
     right = hashlib.sha256(b"right").hexdigest()
     (picture / f"{right}.jpg").write_bytes(b"right")
@@ -117,7 +117,7 @@ def test_what_the_command_line_says_is_read(tmp_path):
             return Completed(1, "the picture is gone\n", "")
         return Completed(0, json.dumps(VISIT if command[0] == "record" else {"entry": {"seq": 1}}) + "\n", "")
 
-    found = read(tenohira, tmp_path, tmp_path / "none")
+    found = read(tenohira, "record", tmp_path)
     assert found == Found([VISIT], [{"seq": 1}], frozenset({right}), {}, ["audit verify: 1: the picture is gone"])
 
 
@@ -125,7 +125,7 @@ def test_a_record_that_was_never_made_is_no_flaw(tmp_path):
     def tenohira(*command):
         return Completed(2, "", "tenohira: there is no record in x; give the folder")
 
-    assert read(tenohira, tmp_path, tmp_path).absent
+    assert read(tenohira, "record").absent
 
 
 def test_what_is_not_answered_is_never_confirmed():
