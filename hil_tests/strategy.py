@@ -58,6 +58,29 @@ class InstrumentStrategy(Strategy):
             self.instrument.stop()
             self.status = Status.installed
 
+    @never_retry
+    @step()
+    def cut(self) -> None:
+        """Take the power away at this moment, whatever goes on: for targets with a power driver."""
+        getattr(self.power, "cut", self.power.off)()
+        self.lost()
+
+    def lost(self) -> None:
+        """The target restarts: what was connected is no longer."""
+        self.target.deactivate(self.command)  # and with it what goes through it
+        self.status = Status.off
+
+    @never_retry
+    @step()
+    def come_back(self) -> float:
+        """Give the power again. Returns the seconds until the service answers; the target itself starts it."""
+        begun = time.monotonic()
+        self._reachable()
+        self.target.activate(self.instrument)
+        self.instrument.come_up(self.start_deadline)
+        self.status = Status.ready
+        return time.monotonic() - begun
+
     def _off(self) -> None:
         if self.status.value > Status.off.value:
             self.target.deactivate(self.instrument)
