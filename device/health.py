@@ -14,11 +14,13 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import Self
 
 import msgspec
 
 import device
+from device.errors import TenohiraError
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     clock_source: str | None = None
     time: str = ""  # what the clock says, ISO 8601 in UTC
     not_before: str = ""  # what it must not lie before: the software's files, or the last record
+    clock_doubted: str = ""  # the last time that could be believed, where the clock jumped since (device.clock)
     memory_free_mb: int | None = None
 
 
@@ -86,18 +89,22 @@ def problems(health: Health) -> list[str]:
 class Watch:
     """Looks at the board again and again in a thread of its own, and logs what goes wrong and when it is over.
 
-    ``last_record`` gives the time of the newest record. ``health`` is the newest look, at once. Use it as a
-    context manager.
+    ``doubted`` is told what stands behind the clock, and gives the last time that could be believed, or nothing
+    (``device.clock.Clock.look``). ``health`` is the newest look, at once. Use it as a context manager.
     """
 
     def __init__(
-        self, last_record: Callable[[], str] = lambda: "", every_s: float = 30.0, root: Path = Path("/")
+        self,
+        doubted: Callable[[str | None], str] = lambda source: "",
+        every_s: float = 30.0,
+        root: Path = Path("/"),
     ) -> None:
-        self._last_record, self._every_s, self._root = last_record, every_s, root
-        self._end = threading.Event()
+        self._doubted, self._every_s, self._root = doubted, every_s, root
+        self._end, self._lock = threading.Event(), threading.Lock()
         self._said: dict[str, str] = {}
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
-        self.health = read(last_record(), root)
+        self.health = Health()
+        self.health = self._read()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -109,13 +116,23 @@ class Watch:
 
     def look(self) -> None:
         """One look; what the thread does all the time."""
-        self.health = read(self._last_record(), self._root)
-        found = {DIGITS.sub("{}", p): p for p in problems(self.health)}
-        for kind in found.keys() - self._said:
-            log.warning("%s", found[kind])
-        for kind in self._said - found.keys():
-            log.info("over: %s", self._said[kind])
-        self._said = found
+        with self._lock:
+            self.health = self._read()
+            found = {DIGITS.sub("{}", p): p for p in problems(self.health)}
+            for kind in found.keys() - self._said:
+                log.warning("%s", found[kind])
+            for kind in self._said.keys() - found:
+                log.info("over: %s", self._said[kind])
+            self._said = found
+
+    def _read(self) -> Health:
+        seen = read(root=self._root)
+        try:
+            doubted = self._doubted(seen.clock_source)
+        except TenohiraError as error:  # the record cannot be written; the rest can be told all the same
+            log.warning("the clock could not be judged: %s", error)
+            doubted = self.health.clock_doubted
+        return msgspec.structs.replace(seen, clock_doubted=doubted)
 
     def _run(self) -> None:
         while True:
@@ -129,6 +146,12 @@ class Watch:
 
 def clock_problems(health: Health) -> list[str]:
     """A time that cannot be, or that nothing stands behind."""
+    if health.clock_doubted:
+        return [
+            f"The clock jumped from {readable(health.clock_doubted)} to {readable(health.time)}: times in records "
+            "may be wrong, and no old examination is removed meanwhile. Compare it with a watch: let an "
+            "administrator set it right, or confirm it in the settings."
+        ]
     if health.clock_plausible is False:
         return [
             f"The clock says {readable(health.time)}, which cannot be; "
@@ -232,8 +255,8 @@ def _times(text: str) -> list[datetime]:
 
 
 def _clock_source(root: Path, now: datetime) -> str | None:
-    """timesyncd leaves a file once it has set the clock; other services are known to ``timedatectl``."""
-    if (root / "run/systemd/timesync/synchronized").exists():
+    """timesyncd touches a file when it has set the clock; other services are known to ``timedatectl``."""
+    if _set_since_boot(root / "run/systemd/timesync/synchronized", now):
         return "network"
     said = _said("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if said == "yes":
@@ -250,6 +273,16 @@ def _memory_free_mb(root: Path) -> int | None:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1024
     return None
+
+
+def _set_since_boot(file: Path, now: datetime) -> bool:
+    """The file cannot be older than the machine's start, after which it was made, nor newer than now: a clock by
+    which it is was moved since, by a hand."""
+    try:
+        age = now.timestamp() - file.stat().st_mtime
+    except OSError:
+        return False
+    return -RTC_AGREES_S <= age <= clock_gettime(CLOCK_BOOTTIME) + RTC_AGREES_S
 
 
 def _text(path: Path) -> str:

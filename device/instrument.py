@@ -34,6 +34,7 @@ from device.geometry import UInt8Image
 from device.imaging import decode
 from device.laterality import seen
 from device.live import Live, LivePreview, encode_jpeg
+from device.outbox import UNREAD
 from device.pipeline import GLAUCOMA, Examination, Pipeline, Stopwatch, internal_error
 from device.record import Capture, Eye, NotImaged, Settings, Shot, Visit, now
 from device.results import row_of
@@ -64,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     operating_points: tuple[str, ...]  # that the settings can name
     room: Room
     health: health.Health
+    waiting: dict[str, int]  # examinations that were not sent yet, by the reason ("": not tried yet)
     problems: tuple[str, ...]
 
 
@@ -176,8 +178,9 @@ class Instrument(Closing):
             self.store.settings,
             self._preview.newest,
             self.store.room(),
-            self._board(),
+            self._health(),
         )
+        waiting = self.store.waiting() if settings.pacs.kind else {}
         problems = [*([live.error] if live.error else []), *rollback.problems(self._rolled_back)]
         problems += health.problems(board)
         if not room.enough:
@@ -185,6 +188,11 @@ class Instrument(Closing):
                 f"only {room.free_mb} MB are free on the disk of the record, so no photograph can be kept: export "
                 "examinations and let old ones be removed, or put in a larger card"
             )
+        problems += [
+            f"{count} of the finished examinations could not be sent to the archive yet: {error}"
+            for error, count in waiting.items()
+            if error and not error.startswith(UNREAD)
+        ]
         return Status(
             device=settings.device,
             software=__version__,
@@ -198,6 +206,7 @@ class Instrument(Closing):
             ),
             room=room,
             health=board,
+            waiting=waiting,
             problems=tuple(problems),
         )
 
@@ -206,8 +215,12 @@ class Instrument(Closing):
         with self._preview.exclusive() as camera:
             free = self.store.settings.keep_free_mb
             return selftest.run(
-                self._bundles, self._keys, self.store.folder, camera, keep_free_mb=free, board=self._board()
+                self._bundles, self._keys, self.store.folder, camera, keep_free_mb=free, board=self._health()
             )
+
+    def _health(self) -> health.Health:
+        """As the last look had it, but for what the record says of the clock now: it may have been confirmed."""
+        return msgspec.structs.replace(self._board(), clock_doubted=self.store.clock_doubted)
 
     def alive(self) -> bool:
         """Whether neither the preview nor a capture hangs: what the watchdog asks."""

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from device.errors import PacsError, PacsUnreachableError, TenohiraError
-from device.record import EYES, Parcel, Settings, Visit
+from device.record import EYES, LONGEST_WAIT, Parcel, Settings, Visit
 
 if TYPE_CHECKING:
     from device.dicom.archive import Archive, Receipt
 
-FIRST_WAIT, LONGEST_WAIT = 30, 3600  # seconds between attempts: doubled after each failure, up to an hour
+FIRST_WAIT = 30  # seconds until the next attempt: doubled after each failure, up to LONGEST_WAIT
+UNREAD = "the answer waits for a reader's grade"  # how the error of a parcel begins that nothing is wrong with
 log = logging.getLogger(__name__)
 
 
@@ -29,7 +30,7 @@ class Parcels(Protocol):
     def settings(self) -> Settings: ...
     def visit(self, uid: str) -> Visit: ...
     def picture(self, sha256: str) -> Path: ...
-    def due(self, now: str) -> list[Parcel]: ...
+    def due(self, now: str, early: bool = False) -> list[Parcel]: ...
     def tried(self, visit_uid: str, error: str, next_try: str) -> None: ...
     def sent(self, visit_uid: str) -> None: ...
 
@@ -40,15 +41,16 @@ class Outbox:
     def __init__(self, store: Parcels, stop: Callable[[], bool] = lambda: False) -> None:
         self.store, self._stop = store, stop
 
-    def run_once(self, now: str) -> None:
-        """Try every parcel that is due at ``now``. A failure is recorded with its parcel; where the archive cannot
-        be reached at all the run ends, for the others would fail as well, and they stay due.
+    def run_once(self, now: str, early: bool = False) -> None:
+        """Try every parcel that is due at ``now``; with ``early``, all that were not sent. A failure is recorded
+        with its parcel; where the archive cannot be reached at all the run ends, for others would fail as well,
+        and they stay due.
 
         Raises only what the store raises.
         """
         if not self.store.settings.pacs.kind:
             return
-        for parcel in self.store.due(now):
+        for parcel in self.store.due(now, early):
             try:
                 self._send(parcel)
             except TenohiraError as error:
@@ -72,7 +74,7 @@ class Outbox:
                 f"internal error while sending ({type(error).__name__}); it is tried again, please report it"
             ) from error
         if waiting:
-            raise PacsError(f"the answer waits for a reader's grade ({waiting}); enter it, and the rest is sent")
+            raise PacsError(f"{UNREAD} ({waiting}); enter it, and the rest is sent")
         if done:
             self.store.sent(parcel.visit)
 

@@ -18,6 +18,7 @@ from device.verdict import Outcome
 
 Eye = Literal["OD", "OS"]
 EYES: tuple[Eye, Eye] = ("OD", "OS")  # right, left
+LONGEST_WAIT = 3600  # seconds between two attempts to send a parcel
 
 
 def now() -> str:

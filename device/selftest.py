@@ -249,7 +249,7 @@ def _board(board: Health) -> list[Check]:
     return [
         _told(
             "clock",
-            board.clock_plausible,
+            board.clock_plausible if not board.clock_doubted else False,
             f"the clock says {health.readable(board.time)}",
             health.clock_problems(board),
         ),

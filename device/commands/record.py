@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = action("dicom", "write the DICOM objects of an examination (docs/dicom.md)")
     _visit_argument(one)
     one.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the files")
-    action("send", "send what is due to the archive of the settings, as the instrument does by itself")
+    one = action("send", "send what is due to the archive of the settings, as the instrument does by itself")
+    one.add_argument("--now", action="store_true", help="do not wait after failures: the network is there again")
 
 
 def _visit_argument(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +101,7 @@ def _send(store: Store, args: argparse.Namespace) -> None:
 
     told = threading.Event()  # to end: after the object under way
     signal.signal(signal.SIGTERM, lambda *_: told.set())
-    Outbox(store, told.is_set).run_once(now())
+    Outbox(store, told.is_set).run_once(now(), early=args.now)
 
 
 def _visit(store: Store, name: str) -> Visit:

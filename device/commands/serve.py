@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from device import errand
 from device.camera import parse_spec
 from device.camera.supervised import SupervisedCamera
+from device.clock import Clock
 from device.errors import TenohiraError, UsageError
 from device.health import Watch
 from device.instrument import Instrument
@@ -133,7 +134,7 @@ class Running:
             parts.callback(light.close)
             camera = LitCamera(SupervisedCamera(args.camera), light)
             store = parts.enter_context(Store(args.store))
-            watch = parts.enter_context(Watch(lambda: _newest(store)))
+            self._watch = watch = parts.enter_context(Watch(Clock(store).look))
             self.instrument = parts.enter_context(
                 Instrument(
                     store, camera, bundles=args.bundles, keys=args.keys, threads=args.threads,
@@ -153,6 +154,7 @@ class Running:
             errand.run(*command, deadline=LONGEST_SENDING, cancelled=cancelled)
 
     def _tidy(self, cancelled: Callable[[], bool]) -> None:
+        self._watch.look()  # a clock that jumped a moment ago is doubted before anything is removed by it
         for uid in self.instrument.store.expire(now()):
             log.info("examination %s was removed: its time was over", uid)
 
@@ -254,9 +256,3 @@ def _access_code(address: str) -> str:
         code = secrets.token_hex(4)
         print(f"access code for other machines: {code}", flush=True)
     return code
-
-
-def _newest(store: Store) -> str:
-    """When the newest examination began: the clock must not lie before it."""
-    newest = store.visits(limit=1)
-    return newest[0].started if newest else ""

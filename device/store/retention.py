@@ -27,10 +27,11 @@ HELD_ELSEWHERE = """
 def expire(store: Store, now: str) -> list[str]:
     """Remove examinations that were finished more than ``keep_days`` before ``now`` and were sent to the PACS or
     exported since they were last changed; those of a study, or with readings, only once they were exported.
-    Their pictures go as well. Returns their uids; none where ``keep_days`` is 0. Raises StoreError.
+    Their pictures go as well. Returns their uids; none where ``keep_days`` is 0, and while the clock is doubted:
+    what is removed too early does not come back. Raises StoreError.
     """
     days = store.settings.keep_days
-    if days <= 0:
+    if days <= 0 or store.clock_doubted:
         return []
     limit = (datetime.fromisoformat(now) - timedelta(days=days)).isoformat(timespec="milliseconds")
     with store.database.writing() as db:

@@ -117,6 +117,11 @@ def set_document(db: sqlite3.Connection, name: str, text: str) -> None:
     db.execute("INSERT INTO documents VALUES (?, ?) ON CONFLICT DO UPDATE SET json = excluded.json", (name, text))
 
 
+def remove_document(db: sqlite3.Connection, name: str) -> None:
+    """Take it away."""
+    db.execute("DELETE FROM documents WHERE name = ?", (name,))
+
+
 def count(db: sqlite3.Connection, name: str) -> int:
     """The next number of a counter: 1, 2, 3..."""
     found = db.execute(

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,19 @@ import msgspec
 from device import __version__
 from device.closing import Closing
 from device.errors import NoSuchVisitError, StoreBusyError, StoreError, StoreFullError, VisitClosedError
-from device.record import Capture, NotImaged, Pacs, Parcel, Reading, Reference, Settings, Visit, Withdrawal, now
+from device.record import (
+    LONGEST_WAIT,
+    Capture,
+    NotImaged,
+    Pacs,
+    Parcel,
+    Reading,
+    Reference,
+    Settings,
+    Visit,
+    Withdrawal,
+    now,
+)
 from device.store import audit, files, rows
 from device.store.database import FILE, Database
 from device.store.pictures import Pictures, name_of
@@ -362,11 +375,22 @@ class Store(Closing):
 
     # the way to a PACS
 
-    def due(self, now: str) -> list[Parcel]:
-        """Parcels that are to be tried now, the one that waited longest first."""
-        query = f"{rows.PARCEL} WHERE sent IS NULL AND next_try <= ? ORDER BY queued"
+    def due(self, now: str, early: bool = False) -> list[Parcel]:
+        """Parcels that are to be tried now, in the order in which they were queued; with ``early`` those as well
+        whose next attempt is still to come. Where that lies further away than any wait takes, the clock was wrong
+        when the parcel was put off, and it is due."""
+        furthest = datetime.fromisoformat(now) + timedelta(seconds=LONGEST_WAIT)
+        query = f"{rows.PARCEL} WHERE sent IS NULL AND (? OR next_try <= ? OR next_try > ?) ORDER BY rowid"
         with self.database.reading() as db:
-            return [rows.parcel(row) for row in db.execute(query, (now,))]
+            found = db.execute(query, (early, now, furthest.isoformat(timespec="milliseconds")))
+            return [rows.parcel(row) for row in found]
+
+    def waiting(self) -> dict[str, int]:
+        """How many parcels were not sent yet, by the reason that their last attempt failed for; empty: not tried
+        yet."""
+        query = "SELECT error, count(*) FROM parcels WHERE sent IS NULL GROUP BY error ORDER BY count(*) DESC"
+        with self.database.reading() as db:
+            return dict(db.execute(query).fetchall())
 
     def parcel(self, visit_uid: str) -> Parcel | None:
         """How far an examination is on its way to the PACS; None where it was not queued."""
@@ -425,6 +449,39 @@ class Store(Closing):
         from device.store import backup
 
         return backup.copy(self, Path(to))
+
+    # the clock
+
+    @property
+    def last_entry(self) -> str:
+        """When the log's last entry was written, by the clock of then; empty where there is none."""
+        query = "SELECT json_extract(entry, '$.time') FROM audit ORDER BY seq DESC LIMIT 1"
+        with self.database.reading() as db:
+            found = db.execute(query).fetchone()
+        return str(found[0]) if found else ""
+
+    @property
+    def clock_doubted(self) -> str:
+        """The last time that could be believed, where the clock jumped since (``device.clock``); else empty."""
+        with self.database.reading() as db:
+            text = rows.document(db, "clock")
+        return "" if text is None else str(rows.decode(text, dict, self.folder)["believed"])
+
+    def doubt_clock(self, believed: str) -> None:
+        """Keep that times are doubtful from here on; no examination is removed for its age until the clock is
+        believed again."""
+        with self.database.writing() as db:
+            text = audit.canonical({"believed": believed})
+            rows.set_document(db, "clock", text)
+            detail = {"believed": believed}
+            audit.append(db, INSTRUMENT, "clock doubted", "clock", detail, {"document/clock": text})
+
+    def believe_clock(self, actor: str) -> None:
+        """The clock is right again. Said twice is said once."""
+        with self.database.writing() as db:
+            if rows.document(db, "clock") is not None:
+                rows.remove_document(db, "clock")
+                audit.append(db, actor, "clock believed", "clock", {}, {"document/clock": None})
 
     # the log
 

@@ -126,10 +126,18 @@ def test_timesyncd_says_so_with_a_file(board):
     assert board.read().clock_source == "network"
 
 
+def test_a_clock_that_was_moved_by_hand_since_has_no_network_behind_it(board):
+    board.file("run/systemd/timesync/synchronized", "")
+    assert board.read(now=datetime.now(UTC)).clock_source == "network"
+    for moved in (timedelta(days=3650), timedelta(days=-1)):
+        assert board.read(now=datetime.now(UTC) + moved).clock_source is None
+
+
 LOW, CAPPED, SLOW, SOFT = (health.FLAGS[bit] for bit in (0, 1, 2, 3))
 TROUBLES = [
     Health(clock_plausible=False, time=NOW.isoformat()),
     Health(clock_source="", time=NOW.isoformat()),
+    Health(clock_plausible=False, clock_source="", clock_doubted="2026-11-24T08:15+00:00", time=NOW.isoformat()),
     Health(throttled_now=(LOW, CAPPED), throttled_since_start=(LOW, CAPPED)),
     Health(throttled_now=(), throttled_since_start=(LOW,)),
     Health(throttled_now=(SOFT,), throttled_since_start=(SOFT,), temperature_c=61.0),
@@ -154,7 +162,7 @@ def test_what_is_well_is_not_said():
 
 def test_the_watch_logs_what_begins_and_what_is_over(board, caplog):
     caplog.set_level("INFO")
-    watch = Watch(lambda: NOW.isoformat(), root=board.root)
+    watch = Watch(root=board.root)
     for temperature in (81000, 84000, 50000):
         board.file("sys/class/thermal/thermal_zone0/temp", str(temperature))
         watch.look()
@@ -166,13 +174,13 @@ def test_the_watch_logs_what_begins_and_what_is_over(board, caplog):
 def test_the_watch_runs_on_where_a_look_fails(board, caplog):
     calls = []
 
-    def last_record():
+    def doubted(source):
         calls.append(1)
         if len(calls) == 2:
             raise OSError("closed")
         return ""
 
-    with Watch(last_record, every_s=0.01, root=board.root):
+    with Watch(doubted, every_s=0.01, root=board.root):
         while len(calls) < 4:
             pass
     assert "the look at the board failed" in caplog.text

@@ -12,8 +12,9 @@ import msgspec
 from starlette.responses import Response
 
 from device.errors import TenohiraError, UsageError
+from device.health import readable
 from device.language import LANGUAGES
-from device.record import Pacs, Settings
+from device.record import Pacs, Settings, now
 from device.web.call import Call, status_of
 
 TEXT = re.compile(r"[^\x00-\x1f\x7f]{0,64}")
@@ -58,6 +59,8 @@ def change(call: Call) -> Response:
             raise
         return _page(call, call.store.settings, problem=str(error), status=status_of(error))
     call.store.change_settings(settings, call.actor)
+    if call.form.get("clock_right") == "yes":
+        call.store.believe_clock(call.actor)
     return call.done("/settings?saved=1", told(settings))
 
 
@@ -171,6 +174,7 @@ def _page(call: Call, settings: Settings, problem: str = "", status: int = 200) 
         decimals={name: _shown(getattr(settings, name)) for name in DECIMALS},
         labels=LABELS,
         instrument=call.web.instrument.status(),
+        clock=readable(now()) if call.store.clock_doubted else "",
         references=len(call.store.references()),
     )
 

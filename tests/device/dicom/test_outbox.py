@@ -39,8 +39,8 @@ class Parcels:
     def visit(self, uid: str) -> Visit:
         return self.visits[uid]
 
-    def due(self, now: str) -> list[Parcel]:
-        return [p for p in self.parcels.values() if p.sent is None and p.next_try <= now]
+    def due(self, now: str, early: bool = False) -> list[Parcel]:
+        return [p for p in self.parcels.values() if p.sent is None and (early or p.next_try <= now)]
 
     def tried(self, visit_uid: str, error: str, next_try: str) -> None:
         old = self.parcels[visit_uid]

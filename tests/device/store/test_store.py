@@ -9,8 +9,8 @@ from store_records import capture, not_imaged, picture, reading, withdrawal
 
 from device.errors import NoSuchPictureError, NoSuchVisitError, StoreError, StoreFullError, VisitClosedError
 from device.language import Translator
-from device.record import Pacs, Reference, Settings, Visit
-from device.store import Store, database, files
+from device.record import Pacs, Reference, Settings, Visit, now
+from device.store import Store, audit, database, files
 from device.store import store as module
 
 FREE = Settings(keep_free_mb=0)
@@ -254,17 +254,43 @@ def test_a_finished_examination_is_queued_where_there_is_a_pacs(store):
     later = "2126-11-24T08:15:00.000+00:00"
     for _ in range(2):
         store.tried(visit.uid, "the PACS does not answer", later)
-    assert store.due("2126-11-24T08:14:59.999+00:00") == []
+    just_before = "2126-11-24T08:14:59.999+00:00"
+    assert store.due(just_before) == [] and len(store.due(just_before, early=True)) == 1
+    assert store.waiting() == {"the PACS does not answer": 1}
     assert [(p.attempts, p.error) for p in store.due(later)] == [(2, "the PACS does not answer")]
     store.sent(visit.uid)
     sent = store.parcel(visit.uid)
-    assert sent.sent and sent.error == "" and sent.attempts == 3 and store.due(later) == []
+    assert sent.sent and sent.error == "" and sent.attempts == 3 and store.due(later, early=True) == []
+    assert store.waiting() == {}
     store.sent(visit.uid)
     store.finish(visit.uid)
     assert store.parcel(visit.uid) == sent
     assert entries(store)[-3:] == ["queue", "send failed", "sent"]
     store.finish(early.uid)  # by hand, once there is a PACS
     assert store.parcel(early.uid).sent is None
+
+
+def test_what_was_put_off_by_a_clock_that_was_ahead_is_sent_all_the_same(store):
+    """The clock said 2036 when the archive was not there; with the right time nobody waits for ten years."""
+    store.change_settings(msgspec.structs.replace(FREE, pacs=Pacs(kind="dimse", host="pacs")), "test")
+    visit = store.begin("P-1")
+    store.finish(visit.uid)
+    store.tried(visit.uid, "the PACS does not answer", "2036-11-24T08:15:30.000+00:00")
+    assert store.due("2036-11-24T08:15:00.000+00:00") == []
+    assert [p.visit for p in store.due("2026-11-24T08:15:00.000+00:00")] == [visit.uid]
+    assert [p.visit for p in store.due("1970-01-01T00:15:00.000+00:00")] == [visit.uid]
+
+
+def test_the_log_says_from_when_to_when_the_clock_was_doubted(store):
+    assert store.clock_doubted == "" and store.last_entry <= now()
+    store.believe_clock("Sato")  # nobody doubts it
+    store.doubt_clock("2026-11-24T08:15:00.000+00:00")
+    assert store.clock_doubted == "2026-11-24T08:15:00.000+00:00"
+    visit = store.begin("P-1")
+    store.believe_clock("Sato")
+    assert store.clock_doubted == ""
+    assert entries(store)[-3:] == ["clock doubted", "begin", "clock believed"]
+    assert audit.verify(store.folder).ok and store.visit(visit.uid)
 
 
 def test_threads_and_processes_share_a_folder(store):

@@ -383,6 +383,9 @@ def test_only_what_is_old_finished_and_held_elsewhere_is_removed(store, tmp_path
     store.sent(sent.uid)
     store.sent(read.uid)  # a PACS holds no readings
     assert store.expire(sent.finished) == []  # too young
+    store.doubt_clock(sent.finished)
+    assert store.expire(LATER) == []  # by a clock that has jumped
+    store.believe_clock("test")
     kept = {*store.picture(queued.captures[0].image).parent.parent.rglob("*.jpg")}
     assert store.expire(LATER) == [sent.uid]
     assert {v.uid for v in store.visits()} == {queued.uid, unfinished.uid, read.uid}

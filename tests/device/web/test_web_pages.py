@@ -377,6 +377,17 @@ def test_the_way_back_is_always_one_of_ours(client, back):
     assert client.post("/language", data={"language": "en", "back": back}).headers["location"] == "/"
 
 
+def test_a_doubted_clock_is_confirmed_by_whoever_has_compared_it(client, instrument):
+    tick = 'name="clock_right"'
+    assert tick not in client.get("/settings").text
+    instrument.store.doubt_clock("2026-11-24T08:15:00.000+00:00")
+    assert tick in client.get("/settings").text
+    client.post("/settings", data=settings_form())
+    assert instrument.store.clock_doubted
+    client.post("/settings", data=settings_form(clock_right="yes"))
+    assert instrument.store.clock_doubted == "" and tick not in client.get("/settings").text
+
+
 def test_the_language_of_the_settings_is_the_default(client, instrument):
     change(instrument, language="ja")
     assert '<html lang="ja">' in client.get("/").text
