@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from typing import Any
@@ -47,6 +48,13 @@ class Client:
     def status(self) -> dict[str, Any]:
         """The instrument's own view of itself."""
         return self.get("/api/status")
+
+    def live(self, after: int = 0) -> tuple[dict[str, Any], bytes | None]:
+        """What is said with the newest preview picture, and the picture (JPEG) where there is a newer one."""
+        answer = self._http.get("/live/frame", params={"after": after})
+        if answer.status_code >= 400:
+            _read(answer)
+        return json.loads(answer.headers["x-live"]), answer.content or None
 
     def visit(self, participant: str = "", uid: str = "") -> dict[str, Any]:
         """Begin an examination; without a participant, with a code that is new."""

@@ -12,7 +12,7 @@ from labgrid.strategy.common import Strategy
 
 from hil_tests import rig as rigs
 from hil_tests.client import Client
-from hil_tests.drivers.protocols import DiskProtocol, InstrumentProtocol
+from hil_tests.drivers.protocols import ClockProtocol, DiskProtocol, InstrumentProtocol
 from hil_tests.facts import gather, throttled
 from hil_tests.run import NotMeasurable, Run
 from hil_tests.thermal import void
@@ -135,6 +135,16 @@ def disk(target: Any, run: Run) -> DiskProtocol:
     if why := one.missing():
         run.not_measurable(why, "power.*", "disk.*")
     return one
+
+
+@pytest.fixture
+def clock(target: Any, run: Run) -> Iterator[ClockProtocol]:
+    """The clock that the instrument goes by; it is right again afterwards."""
+    one = target.get_driver("ClockProtocol")
+    if why := one.missing():
+        run.not_measurable(why)
+    yield one
+    one.reset()
 
 
 @pytest.hookimpl(tryfirst=True)

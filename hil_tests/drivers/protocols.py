@@ -38,6 +38,11 @@ class InstrumentProtocol(abc.ABC):
         """Where the pages are, as seen from this machine: http://127.0.0.1:PORT."""
 
     @property
+    def here(self) -> str:
+        """This machine's address, as the target has it."""
+        return "127.0.0.1"
+
+    @property
     @abc.abstractmethod
     def store(self) -> str:
         """The record's folder, on the target."""
@@ -91,6 +96,26 @@ class InstrumentProtocol(abc.ABC):
     @abc.abstractmethod
     def tenohira(self, *arguments: str, timeout: float = 120.0) -> Completed:
         """The command line on the target, as the service's user."""
+
+
+class ClockProtocol(abc.ABC):
+    """The clock that the instrument goes by."""
+
+    @abc.abstractmethod
+    def missing(self) -> str:
+        """Why this clock cannot be moved; empty where it can."""
+
+    @abc.abstractmethod
+    def environment(self) -> dict[str, str]:
+        """What the instrument is to be started with, so that it goes by this clock."""
+
+    @abc.abstractmethod
+    def jump(self, seconds: int) -> None:
+        """Set it so much ahead; back, where it is negative. Time that runs on steadily stays as it is."""
+
+    @abc.abstractmethod
+    def reset(self) -> None:
+        """Set it right again."""
 
 
 class DiskProtocol(abc.ABC):
