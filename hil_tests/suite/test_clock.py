@@ -10,7 +10,9 @@ import time
 
 import pytest
 
+from hil_tests import archive as archives
 from hil_tests.client import Client
+from hil_tests.network import Fault, Network
 from hil_tests.record import Record
 from hil_tests.waiting import until
 
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.needs("service", "clock")
 DAY = 86400
 JUMPS = {"to 1970": None, "back a day": -DAY, "ahead ten years": 3653 * DAY}
 NOTICED = 75.0  # seconds: the board is looked at every 30
+SENT = 90.0  # seconds: what is due is looked for every 20
 
 
 def seconds(name: str) -> int:
@@ -137,3 +140,27 @@ def test_no_examination_is_removed_for_an_age_that_it_has_not(started, instrumen
     client = started()
     assert doubted(client), "ten years back, and not a word"
     assert len(client.visits()) == 1
+
+
+@pytest.mark.parametrize(("before", "after"), [("ahead ten years", None), (None, "to 1970")])
+def test_what_could_not_be_sent_does_not_wait_for_the_time_to_come(
+    started, instrument, clock, run, tmp_path, before, after
+):
+    """The next attempt was put off by a clock that was ahead of the one by which it is looked at."""
+    if why := archives.absent():
+        run.not_measurable(why, "network.*")
+    archive = archives.Orthanc(tmp_path / "archive")
+    with Network(archive.ports["dicom"], instrument.here) as network:
+        network.fail(Fault("refuse"))
+        clock.jump(seconds(before) if before else 0)
+        client = started()
+        client.set(pacs_kind="dimse", pacs_host=instrument.here, port=str(network.port))
+        examined(client)
+        until(lambda: any(client.status()["waiting"]), SENT, "an attempt to send")
+        network.mend()
+        clock.reset()
+        clock.jump(seconds(after) if after else 0)
+        until(lambda: not client.status()["waiting"], SENT, "the arrival")
+        assert archive.digests()
+    archive.close()
+    Record(instrument).verified()
