@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Completed(NamedTuple):
@@ -165,3 +165,12 @@ class DiskProtocol(abc.ABC):
     @abc.abstractmethod
     def repair(self) -> None:
         """What a boot does: check, and mount anew. Whoever uses the disk must be stopped before."""
+
+
+class CounterProtocol(abc.ABC):
+    """A machine on which a nanosecond is an instruction."""
+
+    @abc.abstractmethod
+    def count(self, photograph: bytes) -> dict[str, dict[str, Any]]:
+        """What screening this photograph (PNG) and starting the service cost on each core, by the core's name:
+        the answer of ``drivers/counted.py``. Raises InstrumentError with the machine's console."""

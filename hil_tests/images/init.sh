@@ -36,7 +36,7 @@ mount -t tmpfs tmpfs /root/dev/shm
 ip link set lo up
 mkdir -p /root/job
 mount --bind /job /root/job
-env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 chroot /root sh "$run"
+env -i PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME=/root LANG=C.UTF-8 chroot /root "$run"
 echo "tenohira.run ended: $?"
 sync
 poweroff -f

@@ -1,6 +1,6 @@
 """Debian's kernel for the arm64 root, and an initramfs that starts it: busybox, a few modules, and ``init.sh``.
 
-``image(root)`` is the kernel. ``initramfs(root, target)`` writes an archive with which the machine boots the
+``image(root)`` is the kernel, ``disk(root)`` the root's files for it. ``initramfs(root, target)`` writes an archive with which the machine boots the
 disk's systemd, or runs one script with the disk read-only (``tenohira.run=/job/NAME`` in the kernel's command
 line, with the files of the script given as ``job``). Nothing of the kernel lies in the root itself.
 """
@@ -19,6 +19,7 @@ from hil_tests.images.root import quietly
 HERE = Path(__file__).resolve().parent
 # Of the disk, its file system, and the network; what they need comes along. crc32c is found by name, not linked.
 MODULES = ("virtio_pci", "virtio_blk", "crc32c_generic", "ext4", "overlay", "virtio_net", "virtio_rng")
+SIZE = "2500M"  # of the disk; its unused part takes no room
 FILE, FOLDER = 0o100000, 0o040000
 
 
@@ -51,6 +52,18 @@ def modules(root: Path, names: Iterable[str] = MODULES) -> list[Path]:
     for name in names:
         add(name)
     return list(found.values())
+
+
+def disk(root: Path) -> Path:
+    """An image of the root's files, for a machine that does not write to it. Made once, beside the root."""
+    image = root.parent / "disk.ext4"
+    if not image.exists():
+        with tempfile.TemporaryDirectory(dir=root.parent) as unfinished:
+            new = Path(unfinished) / "disk.ext4"
+            fixed = ["-U", "clear", "-E", "hash_seed=00000000-0000-4000-8000-000000000000"]
+            quietly(["mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", *fixed, "-d", str(root), str(new), SIZE])
+            new.rename(image)
+    return image
 
 
 def content(module: Path) -> bytes:

@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+"""Runs inside of the machine that counts instructions; the last line that it prints is JSON.
+
+The machine's clock goes on by a nanosecond with each instruction, and while it waits it leaps to the next timer. So
+everything is done once before it is measured: afterwards nothing is read from the disk any more, and nothing waits.
+"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+PHOTOGRAPH = "/job/photograph.png"
+TIMES = 3  # a photograph is screened by one process: the first is cold, the others are warm
+ALONE = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+JOURNAL = "/tmp/journal"
+
+
+def screened(out):
+    """Nanoseconds and peak memory (kB) of a process, and the row of each photograph."""
+    command = ["tenohira", "screen", *[PHOTOGRAPH] * TIMES, "--json", "--threads", "1", "--out", out]
+    with open(JOURNAL, "a") as journal:
+        begun = time.monotonic_ns()
+        process = subprocess.Popen(command, stderr=journal, **ALONE)
+        _, status, usage = os.wait4(process.pid, 0)
+        took = time.monotonic_ns() - begun
+    must(status == 0)
+    with open(f"{out}/results.jsonl") as file:
+        rows = [json.loads(line) for line in file]
+    return {"nanoseconds": took, "peak_kb": usage.ru_maxrss, "rows": rows}
+
+
+def served():
+    """Nanoseconds until the service says that it is ready, and the memory (kB) that it holds then."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear, open(JOURNAL, "a") as journal:
+        ear.bind("\0ready")
+        ear.settimeout(600)
+        command = ["tenohira", "serve", "--camera", "simulated:3?size=512", "--store", "/tmp/record"]
+        environment = {**os.environ, "NOTIFY_SOCKET": "@ready"}
+        begun = time.monotonic_ns()
+        process = subprocess.Popen([*command, "--threads", "1"], stderr=journal, env=environment, **ALONE)
+        while b"READY=1" not in ear.recv(4096).split(b"\n"):
+            must(process.poll() is None)
+        took = time.monotonic_ns() - begun
+        with open(f"/proc/{process.pid}/smaps_rollup") as file:
+            held = {line.split()[0]: int(line.split()[1]) for line in file.readlines()[1:]}
+        process.send_signal(signal.SIGTERM)
+        must(process.wait() == 0)
+    return {"nanoseconds": took, "rss_kb": held["Rss:"], "pss_kb": held["Pss:"]}
+
+
+def must(good):
+    """Ends the machine with what the instrument said, where something went wrong."""
+    if not good:
+        with open(JOURNAL) as file:
+            sys.exit(file.read()[-8000:])
+
+
+def main():
+    """Once to have all files in memory, once to be counted."""
+    subprocess.run(["mount", "--bind", "/job/opt", "/opt"], check=True)
+    os.symlink("/opt/bin/tenohira", "/usr/local/bin/tenohira")
+    screened("/tmp/first")
+    served()
+    print(json.dumps({"screen": screened("/tmp/second"), "serve": served()}))
+
+
+if __name__ == "__main__":
+    main()

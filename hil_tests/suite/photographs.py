@@ -1,0 +1,17 @@
+"""A photograph to screen, the same on every machine: drawn by the simulated camera here, and carried to the target."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def simulated(folder: Path) -> Path:
+    """A PNG file in the folder."""
+    command = [sys.executable, "-m", "device.cli", "samples", "--simulated", "1", "--out", str(folder / "drawn")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (file,) = (folder / "drawn").iterdir()
+    return file
