@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Runs inside of the machine that counts instructions; the last line that it prints is JSON.
 
-The machine's clock goes on by a nanosecond with each instruction, and while it waits it leaps to the next timer. So
-everything is done once before it is measured: afterwards nothing is read from the disk any more, and nothing waits.
+The machine's clock goes on by a nanosecond with each instruction, and while it waits it leaps to the next timer.
+So everything is done once before it is measured: afterwards nothing is read from the disk, and nothing waits.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The aarch64 rung: this checkout's tenohira in the arm64 root, each of its programs run by qemu-user.
 
-What it computes is what a board computes, bit for bit. Its times and its memory are the emulator's, and say nothing.
+What it computes is what a board computes. Its times and its memory are the emulator's, and say nothing.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class EmulatedInstrumentDriver(Driver, InstrumentProtocol):
     """tenohira's command line. A service is not started here: the virtual Pi does that as a board does."""
 
     bindings = {"command": "EmulatedCommandDriver"}
-    url, store = "", "/var/lib/tenohira/record"
+    url, here, store = "", "127.0.0.1", "/var/lib/tenohira/record"
 
     @Driver.check_active
     def install(self) -> None:

@@ -1,8 +1,9 @@
 """Debian's kernel for the arm64 root, and an initramfs that starts it: busybox, a few modules, and ``init.sh``.
 
-``image(root)`` is the kernel, ``disk(root)`` the root's files for it. ``initramfs(root, target)`` writes an archive with which the machine boots the
-disk's systemd, or runs one script with the disk read-only (``tenohira.run=/job/NAME`` in the kernel's command
-line, with the files of the script given as ``job``). Nothing of the kernel lies in the root itself.
+``image(root)`` is the kernel, ``disk(root)`` the root's files for it. ``initramfs(root, target)`` writes an
+archive with which the machine boots the disk's systemd, or runs one program with the disk read-only
+(``tenohira.run=/job/NAME`` in the kernel's command line, with the program's files given as ``job``). Nothing of
+the kernel lies in the root itself.
 """
 
 from __future__ import annotations

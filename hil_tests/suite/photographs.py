@@ -1,4 +1,4 @@
-"""A photograph to screen, the same on every machine: drawn by the simulated camera here, and carried to the target."""
+"""A photograph to screen, the same on every machine: drawn here by the simulated camera, and carried over."""
 
 from __future__ import annotations
 

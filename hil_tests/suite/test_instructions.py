@@ -1,7 +1,7 @@
 """Instructions of each stage on each core, of starting, and what tenohira takes in memory and on the card.
 
-One number each: they repeat to a few parts in ten thousand, so a limit of two parts in a hundred around the committed
-baseline (hil_tests/baselines/aarch64.json) tells a change of the software from chance.
+One number each: they repeat to a few parts in a thousand, so a limit of two parts in a hundred around the
+committed baseline (hil_tests/baselines/aarch64.json) tells a change of the software from chance.
 """
 
 from __future__ import annotations
