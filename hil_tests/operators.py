@@ -9,7 +9,7 @@ from typing import Any
 
 from hil_tests.client import Client
 from hil_tests.drivers.protocols import InstrumentError
-from hil_tests.ledger import Ledger
+from hil_tests.ledger import Ledger, Step
 
 Tenohira = Callable[..., Any]
 # One request in so many examinations of the office.
@@ -85,3 +85,16 @@ def export(ledger: Ledger, tenohira: Tenohira, record: str, folder: str) -> None
         return str(done.out)
 
     ledger.step("export", ask, folder=folder.rpartition("/")[2])
+
+
+def again(client: Client, ledger: Ledger, step: Step) -> None:
+    """What an operator does who got no answer: the same once more, with the same uid."""
+    what = step.what
+    ask = {
+        "begin": lambda: client.visit(what["participant"], what["uid"]),
+        "capture": lambda: client.capture(what["visit"], what["eye"], what["uid"]),
+        "other eye": lambda: client.post(f"/visits/{what['visit']}/OD/captures/{what['uid']}/other-eye"),
+        "finish": lambda: client.finish(what["uid"]),
+    }.get(step.phase)
+    if ask:
+        ledger.step(step.phase, ask, **what)

@@ -43,24 +43,29 @@ PATIENCE = 120.0  # seconds for one command; an emulated board is slow
 class SystemdInstrumentDriver(Driver, InstrumentProtocol):
     """``deploy``: whether ``install`` has to bring tenohira there; an image of a guest has it already.
     ``keeps_time``: whether the target's clock goes right by itself; otherwise it gets this machine's time whenever
-    the target is reached anew."""
+    the target is reached anew. ``rig``: this machine's address as the target has it; without one, that from which
+    SSH comes."""
 
     bindings = {"ssh": "SSHDriver"}
     port = attr.ib(default=8080, validator=attr.validators.instance_of(int))
     deploy = attr.ib(default=True, validator=attr.validators.instance_of(bool))
     keeps_time = attr.ib(default=True, validator=attr.validators.instance_of(bool))
 
+    rig = attr.ib(default="", validator=attr.validators.instance_of(str))
+
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._root = ""  # what makes a command root's
         self._tunnel = None
         self._local = 0
+        self._here = ""
         self._cursor = ""
         self._drop_in = ""
         self.configure()
 
     def on_activate(self) -> None:
         self._root = "" if self._said("id -u").strip() == "0" else "sudo -n "
+        self._here = self.rig or self._said("echo $SSH_CLIENT").split()[0]
         if not self.keeps_time:
             self.set_clock(time.time())
         self._tunnel = self.ssh.forward_local_port(self.port)
@@ -75,6 +80,10 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._local}"
+
+    @property
+    def here(self) -> str:
+        return self._here
 
     @property
     def store(self) -> str:

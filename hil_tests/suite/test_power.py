@@ -25,7 +25,7 @@ from hil_tests.client import Client, Refused
 from hil_tests.disk import logged
 from hil_tests.disk.replay import Replay, WriteLog
 from hil_tests.ledger import NEVER, Ledger, Step
-from hil_tests.operators import begin, examine, export, office, photograph, read_eye
+from hil_tests.operators import again, begin, examine, export, office, photograph, read_eye
 
 EXAMINATIONS = 24
 SERVED = 10  # on one disk in so many, the instrument is started
@@ -259,7 +259,7 @@ class Aftermath:
             client.set(device="after", **SETTINGS)
             for step in [s for s in after.steps if s.confirmed > cut.position]:
                 after.steps.remove(step)
-                _again(client, after, step)
+                again(client, after, step)
             visit = begin(client, after, f"AFTER-{cut.number}")
             photograph(client, after, visit, "OD")
             after.step("finish", lambda: client.finish(visit), uid=visit)
@@ -268,16 +268,3 @@ class Aftermath:
             self._instrument.stop()
         after.steps = [s for s in after.steps if s.phase != "settings"]
         return ready, self._read(root, after, NEVER - 1)
-
-
-def _again(client: Client, ledger: Ledger, step: Step) -> None:
-    """What an operator does who got no answer: the same once more, with the same uid."""
-    what = step.what
-    ask = {
-        "begin": lambda: client.visit(what["participant"], what["uid"]),
-        "capture": lambda: client.capture(what["visit"], what["eye"], what["uid"]),
-        "other eye": lambda: client.post(f"/visits/{what['visit']}/OD/captures/{what['uid']}/other-eye"),
-        "finish": lambda: client.finish(what["uid"]),
-    }.get(step.phase)
-    if ask:
-        ledger.step(step.phase, ask, **what)
