@@ -27,7 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from hil_tests import statistics
+from hil_tests import results, statistics
+from hil_tests.results import Results
 from hil_tests.statistics import TAIL, Values
 
 RUN_SCATTER, MINIMUM, SLOPE_MINIMUM, INSTRUCTIONS = 0.03, 0.05, 0.01, 0.02
@@ -36,7 +37,8 @@ EARLIER = 4  # runs from which their scatter is known
 RESAMPLES = 500
 INSTRUCTION_UNITS = {"instr", "kinstr", "Minstr", "Ginstr"}
 # More of these is worse; the last is hil_tests/reference.py's.
-UNITS = {"s", "ms", "µs", "us", "MB", "kB", "B", "times the reference"} | INSTRUCTION_UNITS
+TIMES = {"s", "ms", "µs", "us"}
+UNITS = TIMES | INSTRUCTION_UNITS | {"MB", "kB", "B", "times the reference"}
 THE_MACHINE = "reference"  # the measurement that tells how fast the machine was, not the instrument
 FEWEST_P95 = 40  # samples: two beyond it
 
@@ -59,10 +61,23 @@ class Change(NamedTuple):
     large: bool  # beyond the minimum
 
 
-def compared(name: str, measurement: dict[str, Any]) -> tuple[str, ...]:
-    """The statistics of a measurement that are held against other runs; none for a count, which budgets judge."""
-    if measurement["unit"] not in UNITS or name == THE_MACHINE:
-        return ()
+def compared(run: Results) -> list[tuple[str, str]]:
+    """The measurements and statistics of a run that are held against other runs.
+
+    Not counts, which budgets judge; not what says nothing on the run's rung; and not times by the clock of a
+    machine that others use, which THE_MACHINE tells of: their ratios to it are.
+    """
+    measurements, excused = run["measurements"], results.excused(run)
+    units = UNITS - TIMES if THE_MACHINE in measurements else UNITS
+    return [
+        (name, statistic)
+        for name, measurement in measurements.items()
+        if measurement["unit"] in units and name not in excused
+        for statistic in _statistics(measurement)
+    ]
+
+
+def _statistics(measurement: dict[str, Any]) -> tuple[str, ...]:
     if "value" in measurement or "x" in measurement:
         return statistics.of(measurement)
     return ("p50", "p95") if len(measurement["samples"]) >= FEWEST_P95 else ("p50",)

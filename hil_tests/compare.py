@@ -37,11 +37,11 @@ class Row:
 def compare(old: Results, new: Results) -> list[Row]:
     """Each figure of both runs, regressions first; what only one of them has comes last."""
     before, after = old["measurements"], new["measurements"]
+    asked = change.compared(new)
     both = [
         (f"{name}.{statistic}", before[name], after[name], statistic)
-        for name in before
-        if name in after and _alike(before[name], after[name])
-        for statistic in change.compared(name, before[name])
+        for name, statistic in change.compared(old)
+        if (name, statistic) in asked and _alike(before[name], after[name])
     ]
     changes = [change.two_runs(a, b, statistic) for _, a, b, statistic in both]
     rows = [
@@ -85,7 +85,10 @@ def differences(old: Results, new: Results) -> list[str]:
                 notes.append(f"{what}: {key} {a}, now {b}")
     if change.THE_MACHINE in old["measurements"] and change.THE_MACHINE in new["measurements"]:
         a, b = (statistics.estimate(run["measurements"][change.THE_MACHINE], "p50").value for run in (old, new))
-        notes.append(f"the same fixed work took the machine {b / a:.2f} times as long in the new run")
+        notes.append(
+            "others use the machine, so times by the clock are not compared but their ratios to a fixed piece of "
+            f"work; that took {b / a:.2f} times as long in the new run"
+        )
     return notes
 
 

@@ -109,9 +109,8 @@ def trends(runs: Sequence[Results]) -> list[Trend]:
         if left_out(run):
             continue
         figures = [
-            (f"{name}.{statistic}", measurement, statistic)
-            for name, measurement in run["measurements"].items()
-            for statistic in change.compared(name, measurement)
+            (f"{name}.{statistic}", run["measurements"][name], statistic)
+            for name, statistic in change.compared(run)
         ]
         # Other sizes and units make other figures: memory of 200 captures is not that of 2000.
         keys = [f"{name} {measurement['unit']} {run['sizes']}" for name, measurement, _ in figures]

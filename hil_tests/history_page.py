@@ -93,4 +93,5 @@ is larger than {change.MINIMUM:.0%} (slopes: {change.SLOPE_MINIMUM:.0%} of the l
 {change.INSTRUCTIONS:.0%}, without a test). A figure that regressed is no part of what later runs are held
 against, so the mark stays until the regression is gone; after two runs in a row that improved, these two are
 the new reference. Void runs, runs with a deliberate fault and runs of some of the tests are marked × and
-compared with nothing.</p>"""
+compared with nothing. Times by the clock of a machine that others use are left out: their ratios to a fixed
+piece of work stand for them.</p>"""

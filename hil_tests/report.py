@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from hil_tests import page, plots, results, statistics
-from hil_tests.change import THE_MACHINE
+from hil_tests.change import THE_MACHINE, TIMES
 from hil_tests.page import interval, number
 from hil_tests.plots import Limit
 from hil_tests.results import Results
 
 PAGE, JOURNAL = "report.html", "journal.txt"
 STATES = ("cold", "warm", "sustained")
-TIMES = {"s", "ms", "µs", "us"}
 INSTRUCTIONS = re.compile(r"(?P<what>.*)\.instructions\.(?P<core>[^.]+)\.(?P<stage>.+)")
 STAGE = re.compile(r"(?P<what>.*)\.stage\.(?P<stage>.+?)(?:\.warm)?")
 FEW = 20  # samples: fewer are shown one by one
@@ -183,20 +182,15 @@ def _limits(run: Results, measurement: str, *statistic: str) -> list[Limit]:
     return found
 
 
-def _excused(run: Results, measurement: str) -> str:
-    """Why a measurement says nothing on this rung; empty where it does, or no limit asks."""
-    own = [v for v in run["verdicts"] if v["budget"].rpartition(".")[0] == measurement]
-    return next((v["reason"] for v in own if v["verdict"] == "not measurable"), "")
-
-
 # Times
 
 
 def _sampled(run: Results) -> dict[str, dict[str, Any]]:
     """Repetitions of something that takes time."""
+    excused = results.excused(run)
     return {
         name: m for name, m in run["measurements"].items()
-        if "samples" in m and "x" not in m and m["samples"] and m["unit"] in TIMES and not _excused(run, name)
+        if "samples" in m and "x" not in m and m["samples"] and m["unit"] in TIMES and name not in excused
     }  # fmt: skip
 
 

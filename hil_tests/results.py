@@ -37,6 +37,15 @@ def machine(results: Results) -> str:
     return ", ".join(filter(None, (has.get("model"), has.get("cpu"), cores, has.get("architecture")))) or "unknown"
 
 
+def excused(results: Results) -> dict[str, str]:
+    """Measurements that say nothing on the run's rung, with the reason; of those that have a limit."""
+    return {
+        v["budget"].rpartition(".")[0]: v["reason"]
+        for v in results["verdicts"]
+        if v["verdict"] == "not measurable"
+    }
+
+
 def day(results: Results) -> str:
     """When it began: 2026-11-24 11:30."""
     return str(results["started"])[:16].replace("T", " ")

@@ -119,11 +119,13 @@ def test_the_block_bootstrap_is_wider_where_samples_resemble_each_other():
 
 @pytest.mark.parametrize("unit", ["cuts", "share", "°C"])
 def test_counts_are_for_budgets(unit):
-    assert change.compared("a", {"unit": unit, "value": 3}) == ()
+    assert change.compared({"measurements": {"a": {"unit": unit, "value": 3}}, "verdicts": []}) == []
 
 
-def test_the_machines_own_speed_is_no_regression_of_the_instrument():
-    assert change.compared(change.THE_MACHINE, {"unit": "ms", "samples": [2.0] * 50}) == ()
+def test_few_samples_have_a_median_only():
+    measurements = {name: {"unit": "s", "samples": [2.0] * n} for name, n in (("few", 39), ("many", 40))}
+    run = {"measurements": measurements, "verdicts": []}
+    assert change.compared(run) == [("few", "p50"), ("many", "p50"), ("many", "p95")]
 
 
 def test_what_has_no_ratio_is_not_compared():

@@ -19,7 +19,7 @@ def _compare(tmp_path, old, new, **options):
 def test_two_alike_runs_end_with_0(tmp_path, capsys):
     assert _compare(tmp_path, runs.results(1), runs.results(2)) == 0
     out = capsys.readouterr().out
-    assert "0 of 31 figures compared are worse" in out
+    assert "0 of 30 figures compared are worse" in out
     assert "moving-block bootstrap" in out and "Holm" in out
 
 
@@ -76,7 +76,28 @@ def test_other_bundles_sizes_and_faults_are_said(tmp_path, capsys):
     assert "the new run has the deliberate fault 'leak'" in out
     assert "bundles: disc_cup-1.0.0.tnh 3f3f3f3f3f3f, now 777777777777" in out
     assert "sizes: captures 2000, now 500" in out
-    assert "the same fixed work took the machine 1.0" in out
+
+
+def test_times_of_a_machine_that_others_use_are_not_compared_but_their_ratios_are(tmp_path, capsys):
+    old, busy = runs.results(1, shared=True), runs.results(2, shared=True)
+    busy["measurements"]["screen.warm"]["samples"] = [
+        3 * ms for ms in busy["measurements"]["screen.warm"]["samples"]
+    ]
+    assert _compare(tmp_path / "busy", old, busy, markdown=True) == 0
+    out = capsys.readouterr().out
+    assert "`screen.warm.p50`" not in out and "`screen.ratio.value`" in out and "`service.rss.steady`" in out
+    assert "others use the machine" in out and "that took 1.00 times as long" in out
+    assert _compare(tmp_path / "slow", old, runs.results(2, slower=1.4, shared=True), markdown=True) == 1
+    assert "`screen.ratio.value` | times the reference" in capsys.readouterr().out
+
+
+def test_what_says_nothing_on_the_rung_is_not_compared(tmp_path):
+    new = runs.results(2)
+    new["verdicts"].append(
+        runs.verdict("screen.warm.p95", "ms", "at most 1", verdict="not measurable", reason="x")
+    )
+    names = [row.name for row in compare.compare(runs.results(1), new)]
+    assert "screen.stage.disc.warm.p50" in names and not any(name.startswith("screen.warm") for name in names)
 
 
 def test_what_only_one_run_has_is_said(tmp_path):

@@ -94,7 +94,7 @@ def test_the_command_writes_the_page_and_ends_with_1_after_a_regression(tmp_path
     assert "WORSE" in page and "▲" in page and "is damaged" in page
     assert "prediction interval" in page and "Holm" in page  # the test is stated
     assert 'href="host-20261106-093000/report.html"' in page
-    assert page.count("<svg ") == 31
+    assert page.count("<svg ") == 30
 
 
 def test_a_history_without_regressions_ends_with_0(tmp_path):
