@@ -1,9 +1,9 @@
 """How fast this machine is: fixed work of one thread, timed between a test's own measurements.
 
-Milliseconds of a machine that others use say little: whoever is interrupted takes twice as long. What neither the
-work nor the reference can escape from is the time that they take undisturbed. So each is taken at its quickest
-twentieth, and their ratio says what the instrument's work costs on a machine of this kind. It means something only
-where the target is this machine (``is_here``).
+Milliseconds of a machine that others use say little: whoever is interrupted takes twice as long. So a time is held
+against what as much of the fixed work took in one go, since a long piece of work is interrupted more often than a
+short one, and of both the quickest twentieth is taken: the least disturbed. Their ratio says what the instrument's
+work costs on a machine of this kind. It means something only where the target is this machine (``is_here``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Ratio(NamedTuple):
 
 
 def work_ms() -> float:
-    """Do the work; returns its milliseconds (some 2 on a server of 2023: less than a scheduler's slice). Hashes as
+    """Do the work; returns its milliseconds (some 1 on a server of 2023: less than a scheduler's slice). Hashes as
     the record does, passes over pixels, and a loop of Python: no BLAS, which would take more threads."""
     begun = time.perf_counter()
     hashlib.sha256(_BYTES).digest()
@@ -45,20 +45,29 @@ def work_ms() -> float:
     return (time.perf_counter() - begun) * 1e3
 
 
+def burst(pieces: int) -> list[float]:
+    """So much of the work without a pause; each piece's milliseconds."""
+    return [work_ms() for _ in range(pieces)]
+
+
 def is_here(machine: Any) -> bool:
     """Whether the target runs on this machine's own kernel. ``machine`` is its CommandProtocol."""
     return machine.run_check(f"cat {BOOT}")[0].strip() == Path(BOOT).read_text().strip()
 
 
-def ratio(times_ms: Sequence[float], references_ms: Sequence[float]) -> Ratio:
-    """The quickest times by the quickest references."""
-    rng = np.random.default_rng(0)
-
-    def quickest(samples: Sequence[float], resampled: int) -> np.ndarray:
-        drawn = rng.choice(np.asarray(samples), (resampled, len(samples)))
-        return np.percentile(drawn, QUICKEST, axis=1)
-
-    value = float(np.percentile(times_ms, QUICKEST) / np.percentile(references_ms, QUICKEST))
-    spread = quickest(times_ms, RESAMPLED) / quickest(references_ms, RESAMPLED)
-    low, high = np.percentile(spread, (2.5, 97.5))
+def ratio(times_ms: Sequence[float], bursts: Sequence[Sequence[float]]) -> Ratio:
+    """The quickest times by the quickest stretches of the work that take as long; all bursts have equal length."""
+    quickest = float(np.percentile(times_ms, QUICKEST))
+    pieces = np.asarray(bursts)
+    length = min(max(1, round(quickest / float(np.percentile(pieces, QUICKEST)))), pieces.shape[1])
+    whole = pieces[:, : pieces.shape[1] // length * length].reshape(len(pieces), -1, length)
+    stretches = whole.mean(axis=2).ravel()
+    value = quickest / float(np.percentile(stretches, QUICKEST))
+    low, high = np.percentile(_resampled(np.asarray(times_ms)) / _resampled(stretches), (2.5, 97.5))
     return Ratio(value, (float(low), float(high)))
+
+
+def _resampled(samples: np.ndarray) -> np.ndarray:
+    """The quickest of the bootstrap's samples. Its seed is fixed: the same times give the same interval."""
+    drawn = np.random.default_rng(len(samples)).choice(samples, (RESAMPLED, len(samples)))
+    return np.percentile(drawn, QUICKEST, axis=1)

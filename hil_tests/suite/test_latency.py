@@ -23,6 +23,8 @@ pytestmark = pytest.mark.needs("wall-clock")
 COLD_RUNS = 10
 CHUNK = 20  # photographs of one ``screen``, after one that warms it up
 WARMING = 10  # captures that are not counted
+# Pieces of the reference between two measurements: as much as a photograph's, or a capture's, own work.
+SCREEN_PIECES, CAPTURE_PIECES = 60, 150
 PER_VISIT = 10
 GRADED = ("refer", "no_referral")  # an answer without a verdict is a shorter one
 
@@ -62,25 +64,25 @@ def test_screen_cold(target, photograph, run):
 def test_screen_warm(target, machine, photograph, run):
     """From a file to the verdict in a process that has screened one already, each stage by itself."""
     stages: dict[str, list[float]] = defaultdict(list)
-    references: list[float] = []
+    here, bursts = reference.is_here(machine), []
     while len(stages["total"]) < run.sizes["latency_runs"]:
-        references += [reference.work_ms() for _ in range(CHUNK)]
+        bursts += [reference.burst(SCREEN_PIECES) for _ in range(CHUNK) if here]
         for row in _screened(target, photograph, 1 + CHUNK)[0][1:]:
             for name, ms in row["timings_ms"].items():
                 stages[name].append(ms)
     times = {"screen": stages.pop("total"), **{f"screen.stage.{name}": ms for name, ms in stages.items()}}
-    _record(run, machine, times, references)
+    _record(run, times, bursts)
 
 
 def test_capture_to_verdict_warm(client, machine, run):
     """From the request to the answer that the capture is on the disk; the live picture rests meanwhile."""
     client.set(burst=str(run.sizes.get("burst", 3)))
     times: dict[str, list[float]] = defaultdict(list)
-    references, graded = [], 0
+    here, bursts, graded = reference.is_here(machine), [], 0
     for number in range(WARMING + run.sizes["latency_runs"]):
         if number % PER_VISIT == 0:
             visit = client.visit()["uid"]
-        references += [reference.work_ms() for _ in range(2)]
+        bursts += [reference.burst(CAPTURE_PIECES)] if here else []
         begun = time.perf_counter()
         capture = client.capture(visit, ("OD", "OS")[number % 2])
         took = (time.perf_counter() - begun) * 1e3
@@ -89,16 +91,15 @@ def test_capture_to_verdict_warm(client, machine, run):
             for name, ms in capture["result"]["timings_ms"].items():
                 times[f"capture.stage.{name}"].append(ms)
             graded += capture["result"]["outcome"] in GRADED
-    _record(run, machine, times, references)
+    _record(run, times, bursts)
     run.value("capture-to-verdict.graded", "share", graded / len(times["capture-to-verdict"]))
 
 
-def _record(run, machine, times: dict[str, list[float]], references: list[float]) -> None:
+def _record(run, times: dict[str, list[float]], bursts: list[list[float]]) -> None:
     """Milliseconds and, where the target is this machine, ratios."""
-    here = reference.is_here(machine)
     for name, ms in times.items():
         run.samples(f"{name}.warm", "ms", ms)
-        if here:
-            run.value(f"{name}.ratio", reference.UNIT, *reference.ratio(ms, references))
-    if here:
-        run.samples("reference", "ms", references)
+        if bursts:
+            run.value(f"{name}.ratio", reference.UNIT, *reference.ratio(ms, bursts))
+    if bursts:
+        run.samples("reference", "ms", [min(burst) for burst in bursts])

@@ -12,23 +12,37 @@ from hil_tests import reference
 RNG = np.random.default_rng(6)
 
 
-def busy(ms: float, n: int = 200, share: float = 0.8) -> np.ndarray:
-    """Times of a piece of work on a machine where others interrupt most of it for a while."""
-    undisturbed = ms * RNG.normal(1, 0.01, n)
-    return undisturbed + np.where(RNG.random(n) < share, RNG.exponential(10, n), 0)
+SLICE = 4.0  # ms after which another's turn comes on a machine where many wait
 
 
-def test_a_ratio_is_the_same_on_a_busy_machine_and_its_interval_says_how_well_it_is_known():
-    found = [reference.ratio(busy(8, share=share), busy(2, share=share)) for share in (0, 0.5, 0.8)]
-    assert [each.value for each in found] == pytest.approx([4] * 3, rel=0.03)
-    for each in found:
-        low, high = each.interval
-        assert low <= each.value <= high and high / low < 1.1
+def took(ms: float, others: int) -> float:
+    """A piece of work of so many ms on a machine where so many others want to work as well: each slice of it is
+    followed by some of theirs, and the first one begins anywhere."""
+    own = ms * RNG.normal(1, 0.01)
+    waits = int((own + RNG.uniform(0, SLICE)) // SLICE)
+    return own + RNG.poisson(others, waits).sum() * SLICE
+
+
+def measured(ms: float, others: int) -> reference.Ratio:
+    """200 of them, with bursts of 60 pieces of 1 ms between them."""
+    bursts = []
+    for _ in range(200):
+        ends = np.cumsum(RNG.normal(1, 0.01, 60))
+        waits = np.diff(np.floor((ends + RNG.uniform(0, SLICE)) / SLICE), prepend=0)
+        bursts.append(np.diff(ends, prepend=0) + RNG.poisson(others * waits) * SLICE)
+    return reference.ratio([took(ms, others) for _ in range(200)], bursts)
+
+
+@pytest.mark.parametrize(("ms", "error"), [(2, 0.05), (8, 0.25), (40, 0.25)])
+def test_a_ratio_is_the_same_on_a_busy_machine(ms, error):
+    for others in (0, 1, 3):
+        assert measured(ms, others).value == pytest.approx(ms, rel=error)
 
 
 def test_a_fifth_more_work_shows():
-    healthy, slow = (reference.ratio(busy(ms), busy(2)) for ms in (8, 9.6))
-    assert slow.interval[0] > healthy.interval[1]
+    healthy, slow = measured(8, 0), measured(9.6, 0)
+    assert healthy.interval[0] <= healthy.value <= healthy.interval[1] < slow.interval[0]
+    assert slow.value / healthy.value == pytest.approx(1.2, rel=0.03)
 
 
 def test_the_reference_takes_time_and_a_machine_knows_itself():

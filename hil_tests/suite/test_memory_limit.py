@@ -1,0 +1,125 @@
+"""With less and less memory: the instrument works, or refuses in words; it is never killed at its work.
+
+The service starts in a memory cgroup, which its camera's process shares, without swap. After the limit at which it
+refuses to start, smaller ones are no longer tried. Whatever happens, what was confirmed is in the record, whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from hil_tests.client import Client, Refused
+from hil_tests.drivers.protocols import InstrumentError
+
+pytestmark = pytest.mark.needs("service", "memory-limit")
+
+ENOUGH = 300  # MB: here and above it must work
+LIMITS = (512, ENOUGH, 200, 170, 150, 135, 120, 105, 90, 75, 60, 45)  # MB
+CAPTURES, PER_VISIT = 10, 5
+DEADLINE = 120.0  # seconds of a start: what has little memory reads its files again and again
+WORKS, REFUSES, KILLED = "works", "refuses", "killed"
+
+GROUP = "tenohira-hil"
+# Makes the group, goes into it, and becomes the command; of version 2 of cgroups, else of version 1.
+ENTER = f"""
+set -e
+bytes=$(($1 * 1048576)); shift
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+  group=/sys/fs/cgroup/{GROUP}; echo +memory >/sys/fs/cgroup/cgroup.subtree_control || true
+  mkdir -p $group; echo $bytes >$group/memory.max; echo 0 >$group/memory.swap.max 2>/dev/null || true
+else
+  group=/sys/fs/cgroup/memory/{GROUP}; mkdir -p $group; echo $bytes >$group/memory.limit_in_bytes
+  echo 0 >$group/memory.swappiness
+fi
+echo $$ >$group/cgroup.procs
+exec "$@"
+"""
+KILLS = (
+    f"cat /sys/fs/cgroup/{GROUP}/memory.events /sys/fs/cgroup/memory/{GROUP}/memory.oom_control 2>/dev/null"
+    " | awk '$1 == \"oom_kill\" {print $2}'"
+)
+REMOVE = f"rmdir /sys/fs/cgroup/{GROUP} /sys/fs/cgroup/memory/{GROUP} 2>/dev/null; true"
+
+
+@pytest.fixture
+def limited(instrument, machine) -> Iterator[None]:
+    """The group goes in the end; it cannot while somebody is in it."""
+    yield
+    instrument.stop()
+    machine.run(REMOVE)
+
+
+def test_with_less_and_less_memory_it_works_or_refuses(instrument, limited, machine, run):
+    confirmed: dict[str, str] = {}  # capture: examination
+    worked = []
+    for megabytes in LIMITS:
+        instrument.stop()
+        machine.run(REMOVE)
+        instrument.configure(prefix=("sh", "-c", ENTER, "sh", str(megabytes)))
+        before = len(confirmed)
+        outcome, said = _work(instrument, confirmed)
+        if kills := int((machine.run(KILLS)[0] or ["0"])[0]):
+            outcome, said = KILLED, f"the kernel killed {kills} of its processes; {said}"
+        run.event("memory limit", limit_mb=megabytes, outcome=outcome, captures=len(confirmed) - before, said=said)
+        instrument.stop()
+        said_of_record = instrument.tenohira("audit", "verify", "--store", instrument.store)
+        assert said_of_record.code == 0, said_of_record.out + said_of_record.err
+        assert outcome != KILLED, f"with {megabytes} MB: {said}"
+        if outcome == WORKS:
+            worked.append(megabytes)
+        elif len(confirmed) == before:  # it did not even start
+            break
+    run.value("memory.least", "MB", min(worked))
+    assert set(worked) >= {each for each in LIMITS if each >= ENOUGH}
+    instrument.configure()
+    instrument.start()
+    _all_are_there(instrument, confirmed)
+
+
+def _work(instrument, confirmed: dict[str, str]) -> tuple[str, str]:
+    """Photograph; returns how it went, and the instrument's words or error."""
+    client = Client(instrument.url)
+    try:
+        instrument.start(wait=False)
+        _answers(instrument, client)
+        for number in range(CAPTURES):
+            if number % PER_VISIT == 0:
+                visit = client.visit()["uid"]
+            client.get("/live/frame")
+            confirmed[client.capture(visit, ("OD", "OS")[number % 2])["uid"]] = visit
+        client.page(f"/visits/{visit}")
+        return WORKS, ""
+    except Refused as refused:
+        assert refused.status == 503 and "memory" in refused.sentence and "; " in refused.sentence, str(refused)
+        assert instrument.pid() is not None, "it refused, and then it ended"
+        return REFUSES, refused.sentence
+    except (httpx.TransportError, InstrumentError, TimeoutError) as error:
+        return KILLED, f"{type(error).__name__}: {error}"
+    finally:
+        client.close()
+
+
+def _answers(instrument, client: Client) -> None:
+    """Until it says anything at all. Raises Refused for what it says instead of being ready."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        try:
+            client.status()
+            return
+        except httpx.TransportError:
+            if instrument.pid() is None:
+                raise InstrumentError("it ended while it started") from None
+            time.sleep(0.1)
+    raise TimeoutError(f"no answer within {DEADLINE:.0f} s")
+
+
+def _all_are_there(instrument, confirmed: dict[str, str]) -> None:
+    client = Client(instrument.url)
+    there = {c["uid"]: visit["uid"] for visit in client.visits() for c in visit["captures"]}
+    client.close()
+    lost = confirmed.items() - there.items()
+    assert not lost, f"confirmed, and not in the record: {lost}"
