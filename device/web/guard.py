@@ -23,6 +23,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST = 4 << 20  # bytes of a request: a list of references, at most
+LONGEST_ADDRESS = 4096  # characters; Python keeps the last hundreds that it has taken apart
 SESSION = "tenohira-session"
 SESSION_SECONDS = 12 * 3600  # a working day
 OPEN_TO_ALL = ("/static/", "/fonts/", "/enter", "/language")  # without the access code
@@ -107,8 +108,13 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")  # participants' data stay out of caches
             await send(message)
 
-        request = Request(scope, receive)
-        if refusal := self._refusal(request):
+        if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_ADDRESS:
+            request = Request({**scope, "path": "/", "raw_path": b"/", "query_string": b""}, receive)
+            refusal: tuple[int, str] | None = 413, "this address is too long; open the instrument's start page"
+        else:
+            request = Request(scope, receive)
+            refusal = self._refusal(request)
+        if refusal:
             answer = await run_in_threadpool(self.refuse, request, *refusal)
             await answer(scope, receive, with_headers)
             return

@@ -30,6 +30,15 @@ def test_no_page_has_script_or_style_inside(client, instrument):
         assert "<script>" not in text and "http://" not in text.replace("http://localhost", "")
 
 
+@pytest.mark.parametrize("path", [f"/{'a' * 5000}", f"/history?search={'a' * 5000}", f"/{'é' * 2500}"])
+def test_a_long_address_is_refused_and_not_kept(client, path):
+    """Python's urlsplit keeps what it was given: 36 MB after some thousand long ones."""
+    answer = client.get(path, headers=JSON)
+    assert answer.status_code == 413 and "too long" in answer.json()["error"]
+    assert client.get(path).status_code == 413
+    assert client.get(f"/history?search={'a' * 4000}").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
