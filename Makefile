@@ -1,12 +1,13 @@
 # make demo    the device install, real sample photographs, a screened page (no torch, no TensorFlow)
 # make serve   the instrument on those photographs: open http://127.0.0.1:8080
 # make test    everything installed, checked and tested
-# make hil     the true camera stack, and deploying to a machine that boots (root; five minutes, and two once)
+# make hil     the virtual Pi, the true camera stack, deploying to a machine that boots (root; see hil_tests/README.md)
 # make check   style and types only
 # make clean   removes what the others made (not runs/)
 
 PYTHON ?= python3
 DEMO ?= out/demo
+HIL_OUT ?= out/hil
 
 # An environment is made again when what it installs changes, told by content: a fresh checkout's times say nothing.
 WANTED := $(shell cksum < pyproject.toml | tr -d ' ')
@@ -42,7 +43,10 @@ test: $(DEV)
 
 hil: $(DEV)
 	@sh hil_tests/deploy/build_root.sh
-	@$(BIN)/python -m pytest hil_tests
+	@status=0; \
+	$(BIN)/python -m pytest hil_tests/deploy hil_tests/virtual_camera || status=1; \
+	$(BIN)/tenohira hil --rig pi-virtual --out $(HIL_OUT) || status=1; \
+	exit $$status
 
 check: $(DEV)
 	@$(BIN)/ruff check .
