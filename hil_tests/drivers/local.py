@@ -21,7 +21,7 @@ from labgrid.driver.common import Driver
 from labgrid.factory import target_factory
 from labgrid.protocol import CommandProtocol, FileTransferProtocol
 
-from hil_tests.drivers import processes
+from hil_tests.drivers import memory_group, processes
 from hil_tests.drivers.protocols import Completed, InstrumentError, InstrumentProtocol, Memory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,6 +84,7 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
 
     def on_deactivate(self) -> None:
         self.stop()
+        self._shell(memory_group.REMOVE)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -98,14 +99,14 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
         """Nothing is to be done: the checkout is here."""
 
     def configure(
-        self, *, camera=None, store=None, bundles=None, environment=None, prefix=(), fault=None
+        self, *, camera=None, store=None, bundles=None, environment=None, memory_mb=None, fault=None
     ) -> None:  # fmt: skip
         self._settings = {
             "camera": camera or self.camera,
             "store": store or str(self._folder / "record"),
             "bundles": bundles,
             "environment": environment or {},
-            "prefix": tuple(prefix),
+            "memory_mb": memory_mb,
             "fault": fault,
         }
 
@@ -113,9 +114,11 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
     def start(self, deadline: float = 120.0, *, wait: bool = True) -> float:
         if self.pid() is not None:
             raise InstrumentError("the service runs already")
+        self._shell(memory_group.REMOVE)  # of the start before
+        limit = self._settings["memory_mb"]
         begun = time.monotonic()
         self._process = subprocess.Popen(
-            [*self._settings["prefix"], *self._tenohira(), *self._serve()],
+            [*(memory_group.entered(limit) if limit else ()), *self._tenohira(), *self._serve()],
             cwd=ROOT, env=self._environment(), stdin=subprocess.DEVNULL,
             stdout=self._log(), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -184,7 +187,7 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
     def pid(self, whom: str = "service") -> int | None:
         if self._process is None or self._process.poll() is not None:
             return None
-        # A prefix runs the service in its own place (exec), so the process is the service's in any case.
+        # What enters a memory group becomes the service (exec), so the process is the service's in any case.
         service = self._process.pid
         return service if whom == "service" else processes.camera_of(service, self._shell)
 
@@ -196,6 +199,9 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
         if pid is None:
             raise InstrumentError(f"there is no process of the {whom}")
         return processes.memory_of(self._shell(processes.memory_command(pid)))
+
+    def killed_for_memory(self) -> int:
+        return int(self._shell(memory_group.KILLS) or 0)
 
     def journal(self) -> str:
         file = self._folder / "journal"

@@ -59,12 +59,11 @@ class InstrumentProtocol(abc.ABC):
         store: str | None = None,
         bundles: str | None = None,
         environment: dict[str, str] | None = None,
-        prefix: tuple[str, ...] = (),
+        memory_mb: int | None = None,
         fault: str | None = None,
     ) -> None:
-        """What the next start takes; whatever is not given is the rig's own. ``prefix`` is a command that becomes
-        the service (it ends in exec: faketime, entering a memory cgroup). ``fault`` is one of
-        ``hil_tests.faults``."""
+        """What the next start takes; whatever is not given is the rig's own. ``memory_mb``: so much for the
+        service and all that it starts, without swap. ``fault`` is one of ``hil_tests.faults``."""
 
     @abc.abstractmethod
     def start(self, deadline: float = 120.0, *, wait: bool = True) -> float:
@@ -88,6 +87,10 @@ class InstrumentProtocol(abc.ABC):
     @abc.abstractmethod
     def memory(self, whom: str = "service") -> Memory:
         """What the service's, or its camera's, process holds."""
+
+    @abc.abstractmethod
+    def killed_for_memory(self) -> int:
+        """How many of its processes the kernel has ended since the last start, for want of memory."""
 
     @abc.abstractmethod
     def journal(self) -> str:

@@ -59,7 +59,8 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         self._tunnel = None
         self._local = 0
         self._here = ""
-        self._cursor = ""
+        self._cursor = ""  # of the journal when the run began
+        self._started = ""  # and at the last start
         self._drop_in = ""
         self.configure()
 
@@ -70,9 +71,11 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
             self.set_clock(time.time())
         self._tunnel = self.ssh.forward_local_port(self.port)
         self._local = self._tunnel.__enter__()
-        if not self._cursor:
-            said = self.root("journalctl --no-pager -q -n 1 --show-cursor | sed -n 's/^-- cursor: //p'")
-            self._cursor = said.strip()
+        self._cursor = self._cursor or self._now()
+
+    def _now(self) -> str:
+        """The journal's cursor."""
+        return self.root("journalctl --no-pager -q -n 1 --show-cursor | sed -n 's/^-- cursor: //p'").strip()
 
     def on_deactivate(self) -> None:
         self._tunnel.__exit__(None, None, None)
@@ -154,18 +157,17 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
     # --- configuration ---
 
     def configure(
-        self, *, camera=None, store=None, bundles=None, environment=None, prefix=(), fault=None, unit=None
+        self, *, camera=None, store=None, bundles=None, environment=None, memory_mb=None, fault=None, unit=None
     ) -> None:  # fmt: skip
-        """``unit``: lines of the unit's section [Service] beside those: ``{"MemoryMax": "200M"}``. (A cgroup is
-        systemd's here; a ``prefix`` must not move the service out of it.)"""
+        """``unit``: lines of the unit's section [Service] beside those: ``{"WatchdogSec": "5"}``."""
+        limits = {"MemoryMax": f"{memory_mb}M", "MemorySwapMax": "0"} if memory_mb else {}
         self._settings = {
             "camera": camera,
             "store": store,
             "bundles": bundles,
             "environment": dict(environment or {}),
-            "prefix": tuple(prefix),
             "fault": fault,
-            "unit": dict(unit or {}),
+            "unit": limits | (unit or {}),
         }
 
     def _lines(self) -> list[str]:
@@ -177,7 +179,7 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         environment = chosen["environment"]
         if fault := chosen["fault"]:
             environment = environment | {"PYTHONPATH": f"{THERE}/faults", "TENOHIRA_HIL_FAULT": fault}
-        command = [*(f"{k}={v}" for k, v in environment.items()), *chosen["prefix"], TENOHIRA, "serve"]
+        command = [*(f"{k}={v}" for k, v in environment.items()), TENOHIRA, "serve"]
         command += ["--store", self.store]
         command += ["--bundles", chosen["bundles"]] if chosen["bundles"] else []
         command += ["--camera", chosen["camera"]] if chosen["camera"] else []
@@ -223,6 +225,7 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         if self.pid() is not None:
             raise InstrumentError("the service runs already")
         self._lay()
+        self._started = self._now()
         begun = time.monotonic()
         self.root("systemctl reset-failed tenohira; systemctl start --no-block tenohira")
         if wait:
@@ -243,13 +246,14 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
     @Driver.check_active
     def wait_ready(self, deadline: float = 120.0) -> float:
         """Until the service answers, whoever has started it. Returns the seconds; raises InstrumentError."""
+        restarts = self.show("NRestarts")["NRestarts"]
         begun = looked = time.monotonic()
         while not self._ready():
             now = time.monotonic()
             if now - looked > STATE_EVERY:
                 looked = now
                 state = self.show("ActiveState", "SubState", "NRestarts")
-                if state["ActiveState"] == "failed" or state["NRestarts"] not in ("", "0"):
+                if state["ActiveState"] == "failed" or state["NRestarts"] != restarts:
                     raise InstrumentError(f"the service ended by itself ({state}):\n{self.journal()}")
             if now - begun > deadline:
                 raise InstrumentError(f"the service was not ready in {deadline:.0f} s:\n{self.journal()}")
@@ -298,8 +302,15 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         return processes.memory_of(self.root(processes.memory_command(pid)))
 
     @Driver.check_active
+    def killed_for_memory(self) -> int:
+        return self._journal(self._started or self._cursor).count("has been killed by the OOM killer")
+
+    @Driver.check_active
     def journal(self) -> str:
-        return self.root(f"journalctl --no-pager -q -u tenohira -o short-precise --after-cursor={self._cursor!r}")
+        return self._journal(self._cursor)
+
+    def _journal(self, cursor: str) -> str:
+        return self.root(f"journalctl --no-pager -q -u tenohira -o short-precise --after-cursor={cursor!r}")
 
     # --- the machine ---
 

@@ -59,6 +59,7 @@ MASKED = (
 NETWORK = "[Match]\nMACAddress=52:54:00:00:00:0{n}\n[Network]\nAddress=10.0.{net}.15/24\nLinkLocalAddressing=no\n"
 FILES = {
     "etc/hostname": "tenohira-virtual\n",
+    "etc/default/locale": "LANG=C.UTF-8\n",
     "etc/hosts": "127.0.0.1 localhost tenohira-virtual\n",
     # Whoever needs the folder (the service's StateDirectory=) has it mounted, after a look at its file system.
     "etc/fstab": "/dev/disk/by-id/virtio-record /var/lib/tenohira ext4 noauto,noatime,errors=remount-ro 0 2\n",

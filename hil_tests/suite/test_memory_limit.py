@@ -7,7 +7,6 @@ refuses to start, smaller ones are no longer tried. Whatever happens, what was c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -23,46 +22,16 @@ CAPTURES, PER_VISIT = 10, 5
 DEADLINE = 120.0  # seconds of a start: what has little memory reads its files again and again
 WORKS, REFUSES, KILLED = "works", "refuses", "killed"
 
-GROUP = "tenohira-hil"
-# Makes the group, goes into it, and becomes the command; of version 2 of cgroups, else of version 1.
-ENTER = f"""
-set -e
-bytes=$(($1 * 1048576)); shift
-if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
-  group=/sys/fs/cgroup/{GROUP}; echo +memory >/sys/fs/cgroup/cgroup.subtree_control || true
-  mkdir -p $group; echo $bytes >$group/memory.max; echo 0 >$group/memory.swap.max 2>/dev/null || true
-else
-  group=/sys/fs/cgroup/memory/{GROUP}; mkdir -p $group; echo $bytes >$group/memory.limit_in_bytes
-  echo 0 >$group/memory.swappiness
-fi
-echo $$ >$group/cgroup.procs
-exec "$@"
-"""
-KILLS = (
-    f"cat /sys/fs/cgroup/{GROUP}/memory.events /sys/fs/cgroup/memory/{GROUP}/memory.oom_control 2>/dev/null"
-    " | awk '$1 == \"oom_kill\" {print $2}'"
-)
-REMOVE = f"rmdir /sys/fs/cgroup/{GROUP} /sys/fs/cgroup/memory/{GROUP} 2>/dev/null; true"
 
-
-@pytest.fixture
-def limited(instrument, machine) -> Iterator[None]:
-    """The group goes in the end; it cannot while somebody is in it."""
-    yield
-    instrument.stop()
-    machine.run(REMOVE)
-
-
-def test_with_less_and_less_memory_it_works_or_refuses(instrument, limited, machine, run):
+def test_with_less_and_less_memory_it_works_or_refuses(instrument, run):
     confirmed: dict[str, str] = {}  # capture: examination
     worked = []
     for megabytes in LIMITS:
         instrument.stop()
-        machine.run(REMOVE)
-        instrument.configure(prefix=("sh", "-c", ENTER, "sh", str(megabytes)))
+        instrument.configure(memory_mb=megabytes)
         before = len(confirmed)
-        outcome, said = _work(instrument, confirmed)
-        if kills := int((machine.run(KILLS)[0] or ["0"])[0]):
+        outcome, said = _work(instrument, confirmed, run.sizes.get("limited_captures", CAPTURES))
+        if kills := instrument.killed_for_memory():
             outcome, said = KILLED, f"the kernel killed {kills} of its processes; {said}"
         run.event("memory limit", limit_mb=megabytes, outcome=outcome, captures=len(confirmed) - before, said=said)
         instrument.stop()
@@ -80,13 +49,13 @@ def test_with_less_and_less_memory_it_works_or_refuses(instrument, limited, mach
     _all_are_there(instrument, confirmed)
 
 
-def _work(instrument, confirmed: dict[str, str]) -> tuple[str, str]:
+def _work(instrument, confirmed: dict[str, str], captures: int) -> tuple[str, str]:
     """Photograph; returns how it went, and the instrument's words or error."""
     client = Client(instrument.url)
     try:
         instrument.start(wait=False)
         _answers(instrument, client)
-        for number in range(CAPTURES):
+        for number in range(captures):
             if number % PER_VISIT == 0:
                 visit = client.visit()["uid"]
             client.get("/live/frame")

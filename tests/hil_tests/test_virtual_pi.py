@@ -39,16 +39,15 @@ def test_the_drop_in_keeps_what_the_site_has_set(instrument):
 
 
 def test_systemd_expands_nothing_of_what_a_test_wants(instrument):
-    instrument.configure(environment={"A": 'b "c" $d %e'}, prefix=("sh", "-c", 'exec "$@"', "sh"))
-    command = instrument._lines()[2]
-    assert r'"A=b \"c\" $$d %%e"' in command
-    assert r'"sh" "-c" "exec \"$$@\"" "sh" "/opt/tenohira/current/bin/tenohira" "serve"' in command
+    instrument.configure(environment={"A": 'b "c" $d %e'})
+    assert r'"A=b \"c\" $$d %%e" "/opt/tenohira/current/bin/tenohira" "serve"' in instrument._lines()[2]
 
 
 def test_a_fault_and_lines_of_the_unit_are_in_the_drop_in(instrument):
-    instrument.configure(fault="watchdog", unit={"MemoryMax": "200M"})
+    instrument.configure(fault="watchdog", memory_mb=200, unit={"WatchdogSec": "5"})
     lines = instrument._lines()
-    assert '"TENOHIRA_HIL_FAULT=watchdog"' in lines[2] and lines[-1] == "MemoryMax=200M"
+    assert '"TENOHIRA_HIL_FAULT=watchdog"' in lines[2]
+    assert lines[-3:] == ["MemoryMax=200M", "MemorySwapMax=0", "WatchdogSec=5"]
 
 
 def test_the_disk_of_the_record_can_be_slowed_and_broken(tmp_path):
