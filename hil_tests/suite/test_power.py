@@ -24,7 +24,7 @@ from hil_tests.client import Client, Refused
 from hil_tests.cuts import Cut, choose
 from hil_tests.disk import logged
 from hil_tests.disk.replay import Replay, WriteLog
-from hil_tests.ledger import NEVER, Ledger, Step
+from hil_tests.ledger import NEVER, Ledger
 from hil_tests.operators import again, begin, examine, export, office, photograph, read_eye
 
 EXAMINATIONS = 24
@@ -91,10 +91,10 @@ def test_nothing_confirmed_is_lost_or_doubled_by_power_cuts(recording, instrumen
     share = -(-len(others) // WORKERS)
     parts = [others[i : i + share] for i in range(0, len(others), share)]
     aftermath = Aftermath(recording, log, instrument, run.seed)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        work = [pool.submit(aftermath.read_all, part, tmp_path / f"worker{i}") for i, part in enumerate(parts)]
-        events = aftermath.serve_all(served, tmp_path / "served")
-        events += [event for each in work for event in each.result()]
+    with ThreadPoolExecutor(WORKERS + 1, initializer=logged.private_mounts) as pool:
+        work = [pool.submit(aftermath.serve_all, served, tmp_path / "served")]
+        work += [pool.submit(aftermath.read_all, part, tmp_path / f"worker{i}") for i, part in enumerate(parts)]
+        events = [event for each in work for event in each.result()]
     events.sort(key=lambda event: event["at"])
     for event in events:
         run.event("power cut", **event)
