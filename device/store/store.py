@@ -251,16 +251,26 @@ class Store(Closing):
         return self.pictures.path(sha256).name
 
     def add_not_imaged(self, not_imaged: NotImaged) -> None:
-        """Record that no usable photograph of an eye could be taken, and why. Raises NoSuchVisitError,
-        VisitClosedError."""
+        """Record that no usable photograph of an eye could be taken, and why. Said once more, with no photograph
+        in between, it is not recorded again. Raises NoSuchVisitError, VisitClosedError."""
         text = text_of(not_imaged)
         uid = rows.uid_of(not_imaged)
         with self.database.writing() as db:
-            if rows.recorded(db, "not_imaged", uid, text):
+            if rows.recorded(db, "not_imaged", uid, text) or self._said_last(db, not_imaged):
                 return
             visit = self._open(db, not_imaged.visit)
             rows.insert(db, "not_imaged", uid, visit.uid, text)
             self._log_change(db, visit, "not imaged", {"eye": not_imaged.laterality}, {f"not_imaged/{uid}": text})
+
+    def _said_last(self, db: sqlite3.Connection, not_imaged: NotImaged) -> bool:
+        """Whether this is what happened to the eye last: it brings no uid, and an answer may have been lost."""
+        visit, eye = self._visit(db, not_imaged.visit), not_imaged.laterality
+        said = [n.reason for n in visit.not_imaged if n.laterality == eye]
+        happened = "json_extract(entry, '$.action') AS action FROM audit WHERE subject = ?"
+        of_the_eye = "json_extract(entry, '$.detail.eye') = ? AND action IN ('capture', 'not imaged')"
+        query = f"SELECT {happened} AND {of_the_eye} ORDER BY seq DESC LIMIT 1"  # not by time: clocks jump
+        last = db.execute(query, (visit.uid, eye)).fetchone()
+        return last == ("not imaged",) and said[-1:] == [not_imaged.reason]
 
     def add_reading(self, reading: Reading) -> None:
         """Record what a human reader says, also of a finished examination. Raises NoSuchVisitError."""

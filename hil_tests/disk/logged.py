@@ -14,6 +14,7 @@ with a loop device over it. What was looked at, so that the log tells the truth:
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -33,7 +34,8 @@ MOUNT = ("-t", "ext4", "-o", "noatime,errors=remount-ro")  # as the card of a Ra
 FORMAT = ("-q", "-F", "-b", "4096", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard")
 THROTTLE, TOP, LOG, FAULT = "speed", "top", "log", "fault"  # names in QEMU's graph
 BALLAST = "ballast"
-GRACE, RELEASED = 5.0, 60.0  # seconds
+GRACE = 10.0  # seconds
+CLONE_NEWNS, MS_REC, MS_SLAVE = 0x20000, 0x4000, 0x80000  # linux/sched.h, linux/mount.h
 
 
 class DiskError(RuntimeError):
@@ -87,6 +89,17 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def private_mounts() -> None:
+    """Let what this thread mounts from now on be seen by it and by what it starts, and by nobody else. OSError.
+
+    Otherwise whoever makes a mount namespace meanwhile (a container, a sandbox) has our disks for as long as it
+    lives, and they are in use though they are unmounted here.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None):
+        raise OSError(ctypes.get_errno(), "no mount namespace of our own could be made")
+
+
 @contextmanager
 def mounted(image: Path, root: Path) -> Iterator[Path]:
     """An image, mounted at ``root``, which is made; ext4 goes through its journal. Raises DiskError.
@@ -109,15 +122,14 @@ def mounted(image: Path, root: Path) -> Iterator[Path]:
 def unmount(root: Path, device: str) -> None:
     """Unmount, and wait until nobody has the file system. Raises DiskError where a program has files open there.
 
-    Not at once: a program that is being started has, for a moment, all files of the one that starts it; and
-    whoever makes a mount namespace has everything that is mounted for as long as that lives.
+    Not at once: a program that is being started has, for a moment, all files of the one that starts it.
     """
-    _patiently(lambda: run("umount", str(root)), GRACE)
-    _patiently(lambda: os.close(os.open(device, os.O_RDWR | os.O_EXCL)), RELEASED)
+    _patiently(lambda: run("umount", str(root)))
+    _patiently(lambda: os.close(os.open(device, os.O_RDWR | os.O_EXCL)))
 
 
-def _patiently(do: Callable[[], object], seconds: float) -> None:
-    end = time.monotonic() + seconds
+def _patiently(do: Callable[[], object]) -> None:
+    end = time.monotonic() + GRACE
     while True:
         try:
             do()

@@ -25,6 +25,7 @@ class LocalDiskDriver(Driver, DiskProtocol):
         super().__attrs_post_init__()
         self._disk: logged.LoggedDisk | None = None
         self._place: Path | None = None
+        self._private = False
 
     def on_deactivate(self) -> None:
         self.remove()
@@ -45,6 +46,9 @@ class LocalDiskDriver(Driver, DiskProtocol):
     @Driver.check_active
     def renew(self) -> None:
         self.remove()
+        if not self._private:
+            logged.private_mounts()
+            self._private = True
         self._place = Path(tempfile.mkdtemp(prefix="tenohira-hil-disk-"))
         self._disk = logged.LoggedDisk(self._place, self.size_mb)
         self._disk.attach()

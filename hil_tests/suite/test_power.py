@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -22,9 +21,10 @@ import pytest
 
 from hil_tests.aftermath import problems, read
 from hil_tests.client import Client, Refused
+from hil_tests.cuts import Cut, choose
 from hil_tests.disk import logged
 from hil_tests.disk.replay import Replay, WriteLog
-from hil_tests.ledger import NEVER, Ledger, Step
+from hil_tests.ledger import NEVER, Ledger
 from hil_tests.operators import again, begin, examine, export, office, photograph, read_eye
 
 EXAMINATIONS = 24
@@ -34,19 +34,8 @@ READY = 60.0  # seconds that a start may take
 LONGEST_LIFE = 2.0  # seconds from one kill to the next
 CAMERA = "simulated:3?size=384"
 SETTINGS = {"burst": "1", "keep_free_mb": "50"}  # the disk is small
-NO_WRITES = ("report", "dicom")  # phases that write nothing: what is written meanwhile belongs to another
 
 pytestmark = pytest.mark.needs("power", "service")
-
-
-class Cut(NamedTuple):
-    """After how many entries of the log, its position in bytes, and what was going on."""
-
-    number: int
-    entry: int
-    position: int
-    phase: str
-    at: float
 
 
 class Recording(NamedTuple):
@@ -102,10 +91,10 @@ def test_nothing_confirmed_is_lost_or_doubled_by_power_cuts(recording, instrumen
     share = -(-len(others) // WORKERS)
     parts = [others[i : i + share] for i in range(0, len(others), share)]
     aftermath = Aftermath(recording, log, instrument, run.seed)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        work = [pool.submit(aftermath.read_all, part, tmp_path / f"worker{i}") for i, part in enumerate(parts)]
-        events = aftermath.serve_all(served, tmp_path / "served")
-        events += [event for each in work for event in each.result()]
+    with ThreadPoolExecutor(WORKERS + 1, initializer=logged.private_mounts) as pool:
+        work = [pool.submit(aftermath.serve_all, served, tmp_path / "served")]
+        work += [pool.submit(aftermath.read_all, part, tmp_path / f"worker{i}") for i, part in enumerate(parts)]
+        events = [event for each in work for event in each.result()]
     events.sort(key=lambda event: event["at"])
     for event in events:
         run.event("power cut", **event)
@@ -185,28 +174,6 @@ class Stubborn(Client):
                 if refused.status != 503 or time.monotonic() > end:
                     raise
             time.sleep(0.05)
-
-
-def choose(ledger: Ledger, log: WriteLog, count: int, rng: Random) -> list[Cut]:
-    """Cuts at random, as many in each phase as in any other; ascending."""
-    points: dict[str, list[tuple[int, int, float]]] = defaultdict(list)
-    for entry, each in enumerate(log.entries, start=1):
-        if doing := _doing(ledger.under_way(each.end)):
-            points[doing.phase].append((entry, each.end, doing.at))
-    phases = sorted(points)
-    chosen = sorted((*rng.choice(points[phase]), phase) for _, phase in zip(range(count), _round(phases)))
-    return [Cut(n, entry, position, phase, at) for n, (entry, position, at, phase) in enumerate(chosen)]
-
-
-def _doing(steps: list[Step]) -> Step | None:
-    """The step that a write belongs to: the last that was begun, of those that write."""
-    writing = [s for s in steps if s.phase not in NO_WRITES] or steps
-    return max(writing, key=lambda s: s.begun, default=None)
-
-
-def _round(phases: list[str]) -> Iterator[str]:
-    while True:
-        yield from phases
 
 
 class Aftermath:

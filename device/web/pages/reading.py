@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from device.errors import UsageError
 from device.eyes import hidden
-from device.record import Reading, now
+from device.record import Reading, Visit, now
 from device.verdict import Outcome
 from device.web.call import Call
 from device.web.masking import visit_json
@@ -21,12 +21,16 @@ def show(call: Call) -> Response:
     """``GET /visits/VISIT/EYE/reading``"""
     visit = call.store.visit(call.visit_uid)
     state = state_of(call, visit, call.eye)
-    return call.page("reading.html", visit=visit, eye=call.eye, state=state, reader=call.operator)
+    uid = str(uuid.uuid4())  # of the reading
+    return call.page("reading.html", visit=visit, eye=call.eye, state=state, reader=call.operator, uid=uid)
 
 
 def add(call: Call) -> Response:
-    """``POST /visits/VISIT/EYE/reading``: reader, grade, vcdr, remark. Raises UsageError for what is missing."""
+    """``POST /visits/VISIT/EYE/reading``: uid, reader, grade, vcdr, remark. Raises UsageError for what is
+    missing."""
     visit = call.store.visit(call.visit_uid)
+    if call.uid and call.uid in {r.uid for r in visit.readings}:  # its answer got lost
+        return _added(call, visit)
     grade, reader = call.form.get("grade", ""), call.form.get("reader", "")[:LONGEST_READER]
     if grade not in list(Outcome):
         raise UsageError("there is no grade; choose refer, no referral or ungradable")
@@ -35,7 +39,7 @@ def add(call: Call) -> Response:
     if not visit.of(call.eye):
         raise UsageError("there is no photograph of this eye to grade; photograph it first")
     reading = Reading(
-        uid=str(uuid.uuid4()),
+        uid=call.uid or str(uuid.uuid4()),
         visit=visit.uid,
         laterality=call.eye,
         reader=reader,
@@ -46,7 +50,10 @@ def add(call: Call) -> Response:
         time=now(),
     )
     call.store.add_reading(reading)
-    visit = call.store.visit(visit.uid)
+    return _added(call, call.store.visit(visit.uid))
+
+
+def _added(call: Call, visit: Visit) -> Response:
     to = f"/visits/{visit.uid}" + (f"/{call.eye}" if visit.finished is None else "")
     return call.done(to, visit_json(visit), 201)
 

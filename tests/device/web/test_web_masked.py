@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from web_fake import Take
@@ -61,6 +62,14 @@ def test_report_and_files_stay_closed(client, instrument, masked):
     for name in ("report.pdf", "dicom.zip"):
         answer = client.get(f"/visits/{masked.uid}/{name}")
         assert answer.status_code == 403 and "hidden until a reader has graded it" in answer.text
+
+
+def test_a_grade_is_recorded_once_though_the_answer_got_lost(client, instrument, masked):
+    here = f"/visits/{masked.uid}/OD"
+    (uid,) = re.findall(r'name="uid" value="([0-9a-f-]{36})"', client.get(f"{here}/reading").text)
+    answers = [client.post(f"{here}/reading", data={**GRADE, "uid": uid}) for _ in range(2)]
+    assert [a.headers["location"] for a in answers] == [here, here]
+    assert [r.uid for r in instrument.store.visit(masked.uid).readings] == [uid]
 
 
 def test_each_eye_is_shown_after_its_own_grade(client, instrument, masked):

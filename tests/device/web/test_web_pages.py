@@ -162,6 +162,19 @@ def test_three_rejected_in_a_row_offer_to_give_up(client, instrument):
     assert "could not be imaged: cataract or other media opacity" in client.get(f"/visits/{uid}").text
 
 
+def test_an_eye_that_could_not_be_imaged_is_recorded_once_though_the_answer_got_lost(client, instrument):
+    uid = visit(instrument).uid
+
+    def said(reason: str) -> int:
+        assert client.post(f"/visits/{uid}/OD/not-imaged", data={"reason": reason}).status_code == 303
+        return len(instrument.store.visit(uid).not_imaged)
+
+    assert [said("media"), said("media"), said("pupil"), said("pupil"), said("media")] == [1, 1, 2, 2, 3]
+    instrument.takes = [BLURRED]
+    client.post(f"/visits/{uid}/OD/captures")
+    assert said("media") == 4  # after another attempt, it is news
+
+
 def test_another_reason_needs_words(client, instrument):
     here = f"/visits/{visit(instrument).uid}/OD/not-imaged"
     assert client.post(here, data={"reason": "other"}).status_code == 400
