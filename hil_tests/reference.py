@@ -1,9 +1,10 @@
 """How fast this machine is: fixed work of one thread, timed between a test's own measurements.
 
-Milliseconds of a machine that others use say little: whoever is interrupted takes twice as long. So a time is held
-against what as much of the fixed work took in one go, since a long piece of work is interrupted more often than a
-short one, and of both the quickest twentieth is taken: the least disturbed. Their ratio says what the instrument's
-work costs on a machine of this kind. It means something only where the target is this machine (``is_here``).
+Milliseconds of a machine that others use say little: whoever is interrupted takes twice as long. So the quickest
+twentieth of the times is taken, the least disturbed, and held against the quickest of the reference: of one
+piece, where the time is so short that some of them are not interrupted at all, else of as much of the work in one
+go, which is interrupted as often. The ratio says what the instrument's work costs on a machine of this kind. It
+means something only where the target is this machine (``is_here``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import numpy as np
 UNIT = "times the reference"
 BOOT = "/proc/sys/kernel/random/boot_id"
 QUICKEST = 5  # per cent
-RESAMPLED = 1000  # of the bootstrap
+RESAMPLED, DRAWN = 1000, 1000  # of the bootstrap: how often, and from how many at most
+SHORT = 15  # pieces of the reference: what takes no longer is not always interrupted
 
 _BYTES = bytes(range(256)) * 2048
 _PLANE = np.linspace(0, 255, 256 * 512, dtype=np.float32).reshape(256, 512)
@@ -56,10 +58,11 @@ def is_here(machine: Any) -> bool:
 
 
 def ratio(times_ms: Sequence[float], bursts: Sequence[Sequence[float]]) -> Ratio:
-    """The quickest times by the quickest stretches of the work that take as long; all bursts have equal length."""
+    """The quickest times by the quickest of the reference; all bursts have equal length."""
     quickest = float(np.percentile(times_ms, QUICKEST))
     pieces = np.asarray(bursts)
-    length = min(max(1, round(quickest / float(np.percentile(pieces, QUICKEST)))), pieces.shape[1])
+    length = min(round(quickest / float(np.percentile(pieces, QUICKEST))), pieces.shape[1])
+    length = 1 if length <= SHORT else length
     whole = pieces[:, : pieces.shape[1] // length * length].reshape(len(pieces), -1, length)
     stretches = whole.mean(axis=2).ravel()
     value = quickest / float(np.percentile(stretches, QUICKEST))
@@ -69,5 +72,6 @@ def ratio(times_ms: Sequence[float], bursts: Sequence[Sequence[float]]) -> Ratio
 
 def _resampled(samples: np.ndarray) -> np.ndarray:
     """The quickest of the bootstrap's samples. Its seed is fixed: the same times give the same interval."""
-    drawn = np.random.default_rng(len(samples)).choice(samples, (RESAMPLED, len(samples)))
+    some = samples[:: max(1, len(samples) // DRAWN)]
+    drawn = np.random.default_rng(len(some)).choice(some, (RESAMPLED, len(some)))
     return np.percentile(drawn, QUICKEST, axis=1)

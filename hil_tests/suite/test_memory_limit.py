@@ -6,6 +6,7 @@ refuses to start, smaller ones are no longer tried. Whatever happens, what was c
 
 from __future__ import annotations
 
+import re
 import time
 
 import httpx
@@ -63,7 +64,7 @@ def _work(instrument, confirmed: dict[str, str], captures: int) -> tuple[str, st
         client.page(f"/visits/{visit}")
         return WORKS, ""
     except Refused as refused:
-        assert refused.status == 503 and "memory" in refused.sentence and "; " in refused.sentence, str(refused)
+        assert refused.status == 503 and re.search(r" MB of memory are .+[:;] ", refused.sentence), str(refused)
         assert instrument.pid() is not None, "it refused, and then it ended"
         return REFUSES, refused.sentence
     except (httpx.TransportError, InstrumentError, TimeoutError) as error:
