@@ -72,7 +72,8 @@ class NoSuchVisitError(StoreError):
 
 
 class NoSuchPictureError(StoreError):
-    """There is no such picture in the record. Do: choose one of an examination in the history."""
+    """There is no such picture in the record, or its file is lost. Do: choose one of an examination in the
+    history; of a lost one, what the message says."""
 
 
 class VisitClosedError(StoreError):
