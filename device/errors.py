@@ -91,6 +91,11 @@ class BusyError(TenohiraError):
     """The instrument is taking a photograph already. Do: wait for its result."""
 
 
+class MemoryLowError(TenohiraError):
+    """Less memory is free than a step takes, or than an instrument takes at all; nothing was begun. Do: what the
+    message says."""
+
+
 class ErrandError(TenohiraError):
     """A report, DICOM objects or a sending, made in a process of its own, failed. Do: what the message says."""
 
