@@ -10,10 +10,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from device.errors import ErrandError
+from PIL import Image
+
+from device.errors import ErrandError, StoreError
+from device.record import Visit
 
 PACKAGES = Path(__file__).resolve().parents[1]  # where the process finds ``device``
 LONGEST = 180.0  # seconds; a Zero 2 W imports for ten
@@ -23,8 +27,8 @@ PREFIX = "tenohira: "  # of the sentence with which the command line explains an
 
 
 def run(*arguments: str, deadline: float = LONGEST, cancelled: Callable[[], bool] = lambda: False) -> None:
-    """Run ``tenohira ARGUMENTS``. Raises ErrandError with what it said where it fails, takes longer than
-    ``deadline`` seconds, or ``cancelled()`` says so."""
+    """Run ``tenohira ARGUMENTS``; ask for its memory first (``device.memory.granted``). Raises ErrandError with
+    what it said where it fails, takes longer than ``deadline`` seconds, or ``cancelled()`` says so."""
     path = os.pathsep.join([str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-P", "-m", "device.cli", *arguments]
     with tempfile.TemporaryFile() as said:  # not a pipe: nobody reads it meanwhile
@@ -45,6 +49,16 @@ def run(*arguments: str, deadline: float = LONGEST, cancelled: Callable[[], bool
         if process.returncode:
             said.seek(0)
             raise ErrandError(_explanation(said.read().decode(errors="replace"), process.returncode))
+
+
+def pixels_of(visits: Iterable[Visit], picture: Callable[[str], Path]) -> int:
+    """Of the largest photograph of some visits, which decides how much memory an errand takes. One that cannot be
+    read counts for nothing here: the errand will say so."""
+    most = 0
+    for capture in (c for visit in visits for c in visit.captures):
+        with suppress(OSError, StoreError), Image.open(picture(capture.image)) as image:
+            most = max(most, image.width * image.height)
+    return most
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -72,7 +72,8 @@ class NoSuchVisitError(StoreError):
 
 
 class NoSuchPictureError(StoreError):
-    """There is no such picture in the record. Do: choose one of an examination in the history."""
+    """There is no such picture in the record, or its file is lost. Do: choose one of an examination in the
+    history; of a lost one, what the message says."""
 
 
 class VisitClosedError(StoreError):
@@ -88,6 +89,11 @@ class LightError(TenohiraError):
 
 class BusyError(TenohiraError):
     """The instrument is taking a photograph already. Do: wait for its result."""
+
+
+class MemoryLowError(TenohiraError):
+    """Less memory is free than a step takes, or than an instrument takes at all; nothing was begun. Do: what the
+    message says."""
 
 
 class ErrandError(TenohiraError):

@@ -20,6 +20,7 @@ from typing import Self
 import msgspec
 
 import device
+from device import memory
 from device.errors import TenohiraError
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     time: str = ""  # what the clock says, ISO 8601 in UTC
     not_before: str = ""  # what it must not lie before: the software's files, or the last record
     clock_doubted: str = ""  # the last time that could be believed, where the clock jumped since (device.clock)
-    memory_free_mb: int | None = None
+    memory_free_mb: int | None = None  # that the service may still take
 
 
 def read(last_record: str = "", root: Path = Path("/"), now: datetime | None = None) -> Health:
@@ -76,7 +77,7 @@ def read(last_record: str = "", root: Path = Path("/"), now: datetime | None = N
         clock_source=_clock_source(root, now),
         time=now.isoformat(timespec="seconds"),
         not_before=not_before.isoformat(timespec="seconds"),
-        memory_free_mb=_memory_free_mb(root),
+        memory_free_mb=None if (free := memory.free(root)) is None else free // memory.MB,
     )
 
 
@@ -266,13 +267,6 @@ def _clock_source(root: Path, now: datetime) -> str | None:
         if seconds.isdecimal() and abs(int(seconds) - now.timestamp()) <= RTC_AGREES_S:
             return "rtc"
     return "" if said == "no" else None
-
-
-def _memory_free_mb(root: Path) -> int | None:
-    for line in _text(root / "proc/meminfo").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) // 1024
-    return None
 
 
 def _set_since_boot(file: Path, now: datetime) -> bool:

@@ -6,13 +6,15 @@ so that what is kept is what was screened; the best is drawn and stored, and onl
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +23,7 @@ import cv2
 import msgspec
 import numpy as np
 
-from device import __version__, health, overlay, rollback, selftest
+from device import __version__, health, memory, overlay, rollback, selftest
 from device.burst import best
 from device.camera import Camera, Controls
 from device.closing import Closing
@@ -114,6 +116,8 @@ class Instrument(Closing):
         self._pipeline = Pipeline.load(bundles, keys, GLAUCOMA, threads)
         self._rolled_back = self._steps_back()
         self._capturing = threading.Lock()
+        # One thread for good: OpenCV keeps 0.9 kB for each thread that used it, also when that has ended.
+        self._screening = ThreadPoolExecutor(1, "screening")
         self._since: float | None = None  # when the capture under way began
         self._preview = LivePreview(camera, Coach().see, self._controls)
 
@@ -145,9 +149,11 @@ class Instrument(Closing):
             self.store.admit(visit)  # before the patient is asked to hold still for nothing
             settings = self.store.settings
             pipeline = self._pipeline.at(settings.operating_point or None)
-            burst = self._burst(pipeline, eye, settings)
-            capture, pictures = _record(uid or str(uuid.uuid4()), visit, eye, burst, pipeline.bundles)
-            self.store.add_capture(capture, pictures)
+            with ExitStack() as room:
+                burst = self._burst(pipeline, eye, settings, room)
+                capture, pictures = _record(uid or str(uuid.uuid4()), visit, eye, burst, pipeline.bundles)
+                self.store.add_capture(capture, pictures)
+            gc.collect()  # empties Python's lists of spare objects, which would grow for thousands of captures
             return capture
         finally:
             self._since = None
@@ -236,6 +242,7 @@ class Instrument(Closing):
     def close(self) -> None:
         """Let go of the camera."""
         self._preview.close()
+        self._screening.shutdown()
 
     def _steps_back(self) -> rollback.Steps:
         """The networks that are older than those of the newest capture; the log is told as well."""
@@ -253,21 +260,25 @@ class Instrument(Closing):
         settings = self.store.settings
         return Controls(settings.exposure_us, settings.gain, settings.focus)
 
-    def _burst(self, pipeline: Pipeline, eye: Eye, settings: Settings) -> Burst:
+    def _burst(self, pipeline: Pipeline, eye: Eye, settings: Settings, room: ExitStack) -> Burst:
         """So many stills, each screened while the next is taken. They wait as JPEG: several as arrays would not
-        fit into a small board's memory."""
+        fit into a small board's memory. ``room`` holds the memory that all of it takes."""
         start = time.perf_counter()
         burst = Burst(pipeline, eye)
-        with ThreadPoolExecutor(1, "screening") as screening:
+        waiting: list[Future[None]] = []
+        try:
             with self._preview.exclusive() as camera:
+                need = memory.of_capture(camera.still_size(STILL_PATIENCE))
+                room.enter_context(memory.granted(need, "a photograph"))
                 burst.taken = now()
-                waiting = [
-                    screening.submit(burst.add, *_still(camera, settings.keep_raw))
-                    for _ in range(max(1, settings.burst))
-                ]
+                for _ in range(max(1, settings.burst)):
+                    still = _still(camera, settings.keep_raw)
+                    waiting.append(self._screening.submit(burst.add, *still))
                 burst.took_ms = (time.perf_counter() - start) * 1e3
-            for each in waiting:
-                each.result()
+        finally:
+            wait(waiting)  # also where the camera failed meanwhile: the next capture begins afresh
+        for each in waiting:
+            each.result()
         return burst
 
 

@@ -261,6 +261,10 @@ class LitCamera(Closing):
             finally:
                 self._light.flash(False)
 
+    def still_size(self, deadline: float = 10.0) -> tuple[int, int]:
+        """See ``Camera``."""
+        return self._camera.still_size(deadline)
+
     def close(self, deadline: float = 5.0) -> None:
         """See ``Camera``; the light is only put out: its button may be wanted for longer."""
         self._off()

@@ -64,6 +64,10 @@ class Camera(Protocol):
         """A picture of full resolution; with ``raw``, the sensor's own data go along where the camera has them."""
         ...
 
+    def still_size(self, deadline: float = 10.0) -> tuple[int, int]:
+        """Width and height of the next still, in pixels: how much memory it will take is known by it."""
+        ...
+
     def close(self, deadline: float = 5.0) -> None:
         """Let go of the camera. Closing twice is no error."""
         ...

@@ -60,6 +60,8 @@ def _answer(sock: socket.socket, camera: Camera, request: Request) -> None:
         send_frame(sock, camera.preview(request.deadline))
     elif request.do == "still":
         send_frame(sock, camera.still(request.deadline, request.raw))
+    elif request.do == "size":
+        send(sock, Reply(size=camera.still_size(request.deadline)))
     else:
         if request.do == "set":
             camera.set(request.controls)

@@ -110,6 +110,11 @@ class Picamera2Camera(Closing):
         """A picture whose exposure began after the call, so that a flash that was lit before it is all in it."""
         return self._picture("main", deadline, raw, fresh=True)
 
+    def still_size(self, deadline: float = 10.0) -> tuple[int, int]:
+        """As libcamera has configured it."""
+        width, height = self._config["main"]["size"]
+        return int(width), int(height)
+
     def close(self, deadline: float = 5.0) -> None:
         """Stop and let go. libcamera takes no deadline here; the process that supervises this one keeps it."""
         if self._closed:

@@ -70,6 +70,13 @@ class ReplayCamera(Closing):
         self._given += 1
         return self._in_time(self._full, end, deadline)
 
+    def still_size(self, deadline: float = 10.0) -> tuple[int, int]:
+        """Of what the next still will be."""
+        if self._given >= self._repeat:
+            self._move()
+        height, width = self._full.pixels.shape[:2]
+        return width, height
+
     def close(self, deadline: float = 5.0) -> None:
         """Afterwards every picture raises CameraError."""
         self._pictures = None

@@ -121,6 +121,10 @@ class SimulatedCamera(Closing):
         """A picture of ``size`` x ``size`` pixels. Noise differs from picture to picture."""
         return self._capture(1, self.size, deadline)
 
+    def still_size(self, deadline: float = 10.0) -> tuple[int, int]:
+        """``size`` x ``size``."""
+        return self.size, self.size
+
     def close(self, deadline: float = 5.0) -> None:
         """Afterwards every picture raises CameraError."""
         self._scenes = None

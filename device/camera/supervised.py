@@ -24,6 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from device.camera import Controls, parse_spec
 from device.camera.wire import Reply, Request, receive_reply, send
 from device.closing import Closing
@@ -36,6 +38,7 @@ OPENING = 30.0  # seconds; a Zero 2 W takes several to import picamera2 and to f
 PAUSE = 1.0  # seconds between two starts: a camera that is missing must not keep the processor busy
 REAP = 2.0  # seconds that a killed process may take to end
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # glibc returns each picture's memory when it is done with
+NOTHING = "the camera gave no picture; photograph again"
 CLOSED = "the camera is closed; open it again"
 
 # The kernel kills a child when the *thread* that started it ends (see device.camera.child), and threads of a web
@@ -77,6 +80,13 @@ class SupervisedCamera(Closing):
         """See ``Camera``. Starting the camera comes on top of the deadline."""
         return self._picture("still", deadline, raw)
 
+    def still_size(self, deadline: float = 10.0) -> tuple[int, int]:
+        """See ``Camera``. Starting the camera comes on top of the deadline."""
+        answer = self._answer(Request(do="size"), deadline)
+        if not isinstance(answer, Reply) or answer.size is None:
+            raise CameraError(NOTHING)
+        return answer.size
+
     def close(self, deadline: float = 5.0) -> None:
         """End the child in order within the deadline, or else kill it. A picture that another thread waits for
         raises CameraError. Closing twice is no error."""
@@ -95,15 +105,18 @@ class SupervisedCamera(Closing):
             self._lock.release()
 
     def _picture(self, which: Literal["preview", "still"], deadline: float, raw: bool = False) -> Frame:
+        answer = self._answer(Request(do=which, raw=raw), deadline)
+        if not isinstance(answer, Frame):
+            raise CameraError(NOTHING)
+        return answer
+
+    def _answer(self, request: Request, deadline: float) -> Reply | Frame:
         end = time.monotonic() + deadline
         with _Turn(self._lock, end):
             if self._start():
                 end = time.monotonic() + deadline
             left = max(end - time.monotonic(), 0)
-            answer = self._ask(Request(do=which, deadline=_less(left), raw=raw), left)
-        if not isinstance(answer, Frame):
-            raise CameraError("the camera gave no picture; photograph again")
-        return answer
+            return self._ask(msgspec.structs.replace(request, deadline=_less(left)), left)
 
     def _start(self) -> bool:
         """Have a child with an open camera, or raise CameraError. Returns whether it had to be started."""

@@ -25,19 +25,20 @@ LENGTH = struct.Struct("!I")
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What is wanted of the camera, and within how many seconds."""
 
-    do: Literal["set", "preview", "still", "close"]
+    do: Literal["set", "preview", "still", "size", "close"]
     deadline: float = 0.0
     raw: bool = False
     controls: Controls = Controls()
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer: ``error`` in words, or a picture of ``shape`` with ``raw`` bytes of DNG behind it, or neither:
-    done."""
+    """The answer: ``error`` in words, or a picture of ``shape`` with ``raw`` bytes of DNG behind it, or the
+    ``size`` of a still (width, height), or none of them: done."""
 
     error: str = ""
     shape: tuple[int, int, int] | None = None
     raw: int | None = None
+    size: tuple[int, int] | None = None
     laterality: str = "unknown"
     time: datetime | None = None
     exposure_us: float | None = None

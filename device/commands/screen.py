@@ -21,7 +21,7 @@ from device import pipeline, results
 from device.errors import UnreadableImageError, UsageError
 from device.frame import Frame
 from device.imaging import read_image
-from device.pipeline import Examination, Pipeline, Stopwatch
+from device.pipeline import Examination, Pipeline, Stopwatch, internal_error
 from device.record import EYES
 from device.results import OutputError, Row, Writer, failed_row, row_of
 from device.samples import ATTRIBUTION_FILE
@@ -218,8 +218,8 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
     except Exception as error:  # a fault of ours in one image must not cost the others
         print(f"tenohira: internal error in {results.printable(item.path)}", file=sys.stderr)
         traceback.print_exc()
-        reason = f"internal error ({type(error).__name__}): the image was not screened"
-        row = failed_row(item.path, args.task, view, reason, "internal error", "Please report this image.")
+        said = internal_error(error)
+        row = failed_row(item.path, args.task, view, said.reasons[0], said.quality.cause, said.tip)
         return row, Ending.INTERNAL_ERROR
     timings = {**clock.ms, **total.ms}
     row = row_of(

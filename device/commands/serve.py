@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import secrets
@@ -16,7 +17,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from device import errand
+from device import errand, memory
 from device.camera import parse_spec
 from device.camera.supervised import SupervisedCamera
 from device.clock import Clock
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= args.port <= 65535:
         raise UsageError(f"--port {args.port}: give a number from 1 to 65535")
     parse_spec(args.camera)  # a slip of the pen is told at once
+    memory.give_back()
     port = _bound(args.listen, args.port)  # before anything is started for nothing
     notifier = Notifier()
     service = Service(lambda: Running(args), _access_code(args.listen), tell=notifier.status)
@@ -129,6 +131,7 @@ class Running:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        memory.need_for_start()
         with ExitStack() as parts:
             light = open_light(args.light)
             parts.callback(light.close)
@@ -149,9 +152,11 @@ class Running:
     def _send(self, cancelled: Callable[[], bool]) -> None:
         """What is due goes out in a process of its own: DICOM's libraries are as large as the instrument."""
         store = self.instrument.store
-        if store.settings.pacs.kind and store.due(now()):
+        if store.settings.pacs.kind and (due := store.due(now())):
             command = ("record", "send", "--store", str(store.folder))
-            errand.run(*command, deadline=LONGEST_SENDING, cancelled=cancelled)
+            pixels = errand.pixels_of((store.visit(parcel.visit) for parcel in due), store.picture)
+            with memory.granted(memory.of_dicom(pixels), "sending to the archive"):
+                errand.run(*command, deadline=LONGEST_SENDING, cancelled=cancelled)
 
     def _tidy(self, cancelled: Callable[[], bool]) -> None:
         self._watch.look()  # a clock that jumped a moment ago is doubted before anything is removed by it
@@ -219,6 +224,8 @@ class Service:
             self._app = pages.failure(reason, access_code=self._code)
             self._tell(self.state)
             return False
+        gc.collect()
+        gc.freeze()  # what is there now stays: no later collection has to look through it
         self._running = running
         instrument = running.instrument
         self._app = pages.build(instrument, selftest=instrument.selftest, access_code=self._code)

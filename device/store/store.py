@@ -15,7 +15,14 @@ import msgspec
 
 from device import __version__
 from device.closing import Closing
-from device.errors import NoSuchVisitError, StoreBusyError, StoreError, StoreFullError, VisitClosedError
+from device.errors import (
+    NoSuchPictureError,
+    NoSuchVisitError,
+    StoreBusyError,
+    StoreError,
+    StoreFullError,
+    VisitClosedError,
+)
 from device.record import (
     LONGEST_WAIT,
     Capture,
@@ -31,7 +38,7 @@ from device.record import (
 )
 from device.store import audit, files, rows
 from device.store.database import FILE, Database
-from device.store.pictures import Pictures, name_of
+from device.store.pictures import SUFFIXES, Pictures, name_of
 from device.store.rows import text_of
 
 LONGEST_CODE = 64  # characters of a participant's code: what a DICOM Patient ID can hold
@@ -341,8 +348,19 @@ class Store(Closing):
         return None if found is None else rows.decode(found[0], Capture, self.folder)
 
     def picture(self, sha256: str) -> Path:
-        """The file of a picture; its suffix (.jpg, .png, .dng) tells the kind. Raises NoSuchPictureError."""
-        return self.pictures.path(sha256)
+        """The file of a picture; its suffix (.jpg, .png, .dng) tells the kind. Raises NoSuchPictureError, which
+        says whether the record has never heard of it or has lost it."""
+        try:
+            return self.pictures.path(sha256)
+        except NoSuchPictureError:
+            with self.database.reading() as db:
+                names = [sha256 + suffix for suffix in SUFFIXES]
+                if not db.execute("SELECT 1 FROM pictures WHERE name IN (?, ?, ?)", names).fetchone():
+                    raise
+            raise NoSuchPictureError(
+                f"the picture {sha256!r} is in the record, but its file is lost: have 'tenohira audit verify' "
+                "name all that is missing, and take it from a backup or an export"
+            ) from None
 
     def _visit(self, db: sqlite3.Connection, uid: str) -> Visit:
         visit = rows.visit(db, uid, self.folder)

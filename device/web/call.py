@@ -5,9 +5,11 @@ A page is a plain function ``Call -> Response`` that may block: it runs in a thr
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,6 @@ from urllib.parse import quote, unquote
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -46,6 +47,7 @@ STATUS = {
     "BusyError": 409,
     "HiddenError": 403,
     "CameraError": 503,
+    "MemoryLowError": 503,
     "StoreError": 500,
     "ErrandError": 500,
     "StoreFullError": 507,
@@ -61,6 +63,7 @@ WRONG_METHOD = "this address is not for opening in a browser; go back to the sta
 log = logging.getLogger(__name__)
 
 
+MOST_AT_ONCE = 20  # requests that are worked at; the threads of one that waits for an errand or a capture are held
 UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -73,6 +76,8 @@ class Web:
     access: AccessCode
     kept: set[str] = field(default_factory=set)  # captures of which the operator said: it is the chosen eye
     checks: tuple[str, Sequence[Check]] | None = None  # time and answers of the last self-test
+    # Threads that stay. Starlette's end when they are idle, and OpenCV keeps 0.9 kB for each that used it.
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MOST_AT_ONCE, "pages"))
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def endpoint(web: Web, page: Page) -> Callable[[Request], Awaitable[Response]]:
                 log.exception("%s %s failed", request.method, request.url.path)
                 return refused(request, 500, INTERNAL)
 
-        return await run_in_threadpool(work)
+        return await asyncio.get_running_loop().run_in_executor(web.threads, work)
 
     return answer
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from device import instrument as module
+from device import memory
 from device.camera import Controls
 from device.camera.simulated import Eye, Optics, SimulatedCamera
 from device.errors import (
     BusyError,
     CameraError,
+    MemoryLowError,
     NoSuchVisitError,
     StoreError,
     StoreFullError,
@@ -123,6 +125,34 @@ def test_a_camera_that_fails_in_the_burst_keeps_nothing_and_the_next_capture_wor
         instrument.capture(visit, "OD")
     assert store.visit(visit).captures == ()
     assert instrument.capture(visit, "OD").result.outcome is not Outcome.UNGRADABLE
+
+
+def test_without_the_memory_for_a_burst_nobody_is_photographed(instrument, store, camera, monkeypatch):
+    store.change_settings(msgspec.structs.replace(store.settings, burst=1), "test")
+    visit = store.begin("P-1").uid
+    free = [memory.of_capture(camera.still_size()) - 1]
+    monkeypatch.setattr(memory, "free", lambda: free[0])
+    with pytest.raises(MemoryLowError, match="a photograph takes"):
+        instrument.capture(visit, "OD")
+    assert camera.taken == 0 and store.visit(visit).captures == ()
+    free[0] += 1
+    assert instrument.capture(visit, "OD").result.outcome is not Outcome.UNGRADABLE
+
+
+def test_every_photograph_is_screened_by_the_same_thread(instrument, store, monkeypatch):
+    """OpenCV keeps memory for each thread that used it, also when that has ended."""
+    screened, work = set(), module._screened
+
+    def noting(*arguments):
+        screened.add(threading.current_thread())
+        return work(*arguments)
+
+    monkeypatch.setattr(module, "_screened", noting)
+    visit = store.begin("P-1").uid
+    for _ in range(2):
+        instrument.capture(visit, "OD")
+    (thread,) = screened
+    assert thread.is_alive()
 
 
 def test_nobody_is_photographed_for_nothing(instrument, store, camera):

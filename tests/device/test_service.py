@@ -15,6 +15,7 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from device import memory
 from device.commands.serve import Running, Service
 from device.errors import UsageError
 
@@ -98,6 +99,23 @@ def test_a_port_that_another_program_has_is_told_in_words(tmp_path):
     assert service.returncode == UsageError.exit_code
     assert said.startswith("tenohira: port ") and "give another --port" in said
     assert not (tmp_path / "record").exists(), "a record was begun for nothing"
+
+
+def test_an_instrument_without_enough_memory_is_a_page_until_there_is(tmp_path, monkeypatch):
+    args = argparse.Namespace(
+        store=tmp_path / "record", camera="simulated:3?size=384", light="none", bundles=None, keys=None, threads=1
+    )
+    monkeypatch.setattr(memory, "START", 10**15)
+    with Service(lambda: Running(args), again=0.05) as service:
+        client = TestClient(service, base_url="http://localhost", client=("127.0.0.1", 5))
+        answer = client.get("/", headers={"accept": "application/json"})
+        assert answer.status_code == 503 and "MB of memory are there, and the instrument needs" in answer.text
+        assert not (tmp_path / "record").exists() and service.alive()
+        monkeypatch.undo()
+        end = time.monotonic() + 60
+        while client.get("/api/status").status_code != 200:
+            assert time.monotonic() < end, "the service did not heal"
+            time.sleep(0.1)
 
 
 def test_what_hinders_the_start_is_a_page_until_it_is_gone(tmp_path):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from device import errand
+from device import errand, memory
 from device.errors import StoreError
 from device.eyes import EyeResult, doubtful, eye_result
 from device.language import LANGUAGES
@@ -118,7 +118,8 @@ def report(call: Call) -> Response:
         raise HTTPException(404)
     with tempfile.TemporaryDirectory(prefix="tenohira-") as folder:
         pdf = Path(folder, "report.pdf")
-        _errand(call, "report", visit.uid, "--language", language, "--out", str(pdf))
+        with memory.granted(memory.of_report(_pixels(call, visit)), "a report"):
+            _errand(call, "report", visit.uid, "--language", language, "--out", str(pdf))
         return _download(pdf.read_bytes(), "application/pdf", f"{_name(visit)}-{language}.pdf")
 
 
@@ -128,11 +129,16 @@ def dicom(call: Call) -> Response:
     require_shown(visit)
     out = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="tenohira-") as folder:
-        _errand(call, "dicom", visit.uid, "--out", folder)
+        with memory.granted(memory.of_dicom(_pixels(call, visit)), "a set of DICOM objects"):
+            _errand(call, "dicom", visit.uid, "--out", folder)
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(Path(folder).iterdir()):
                 archive.write(path, f"{_name(visit)}/{path.name}")
     return _download(out.getvalue(), "application/zip", f"{_name(visit)}-dicom.zip")
+
+
+def _pixels(call: Call, visit: Visit) -> int:
+    return errand.pixels_of([visit], call.store.picture)
 
 
 def _errand(call: Call, action: str, *arguments: str) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from PIL import Image
 from web_fake import Take, answer_of
 from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, visit
 
-from device.errors import CameraError, StoreFullError
+from device import memory
+from device.errors import CameraError, MemoryLowError, StoreFullError
+from device.language import Translator
 from device.record import Pacs
 from device.verdict import Outcome
 from device.web.app import PAGES
@@ -270,7 +273,16 @@ def test_files_that_cannot_be_made_are_no_fault_of_who_asks(client, instrument):
     seen = visit(instrument, od=[GLAUCOMA], finish=True)
     instrument.store.picture(seen.captures[0].image).unlink()
     answer = client.get(f"/visits/{seen.uid}/dicom.zip", headers={"accept": "application/json"})
-    assert answer.status_code == 500 and "is not in the record" in answer.json()["error"]
+    assert answer.status_code == 500 and "its file is lost" in answer.json()["error"]
+
+
+def test_a_lost_picture_is_told_from_one_that_never_was(client, instrument):
+    seen = visit(instrument, od=[GLAUCOMA])
+    lost = seen.captures[0].image
+    instrument.store.picture(lost).unlink()
+    answer = client.get(f"/visits/{seen.uid}/pictures/{lost}", headers={"accept": "application/json"})
+    assert answer.status_code == 404 and "'tenohira audit verify'" in answer.json()["error"]
+    assert Translator("ja").knows(answer.json()["error"])
 
 
 def test_the_report_in_both_languages(client, instrument):
@@ -436,6 +448,32 @@ def test_a_camera_that_fails_is_told_where_the_operator_looks(client, instrument
     page = client.post(f"/visits/{uid}/OD/captures")
     assert f'href="/visits/{uid}"' in page.text
     assert client.post(f"/visits/{uid}/OD/captures").status_code == 303  # and it goes on
+
+
+def test_want_of_memory_is_told(client, instrument, monkeypatch):
+    seen = visit(instrument, od=[HEALTHY])
+    instrument.fault = MemoryLowError("only 5 MB of memory are free")
+    assert client.post(f"/visits/{seen.uid}/OD/captures").status_code == 503
+    client.post(f"/visits/{seen.uid}/finish")
+    monkeypatch.setattr(memory, "free", lambda: 60 * memory.MB)
+    for file, what in (("report.pdf", "a report"), ("dicom.zip", "a set of DICOM objects")):
+        answer = client.get(f"/visits/{seen.uid}/{file}", headers={"accept": "application/json"})
+        assert answer.status_code == 503 and f"only 60 MB of memory are free, and {what}" in answer.json()["error"]
+
+
+def test_the_threads_that_answer_stay(client, instrument, monkeypatch):
+    """OpenCV keeps memory for each thread that used it, also when that has ended."""
+    threads, take = set(), instrument.capture
+
+    def noting(*arguments):
+        threads.add(threading.current_thread())
+        return take(*arguments)
+
+    monkeypatch.setattr(instrument, "capture", noting)
+    uid = visit(instrument).uid
+    for _ in range(2):
+        assert client.post(f"/visits/{uid}/OD/captures").status_code == 303
+    assert threads and all(thread.is_alive() for thread in threads)
 
 
 def test_a_full_disk_is_told(client, instrument):

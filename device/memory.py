@@ -1,0 +1,143 @@
+"""How much memory there is, and whether it is enough for what is about to begin.
+
+Where memory runs out, the kernel kills the largest process wherever it is. So whatever takes much of it asks
+first, and is refused in words. What each takes was measured: the most that was held meanwhile, less what was held
+before (docs/service.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from device.errors import MemoryLowError
+
+MB = 2**20
+
+START = 195 * MB  # service and camera together, ready, and with the smallest photograph
+CAPTURE, CAPTURE_PIXEL = 48 * MB, 23  # bytes, and bytes for each pixel of a still; of any burst
+REPORT, REPORT_PIXEL = 85 * MB, 9
+DICOM, DICOM_PIXEL = 185 * MB, 13
+
+# A limit, what is held, and in memory.stat the share of it that is a copy of files and can be dropped at once.
+VERSION_1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+VERSION_2 = "memory.max", "memory.current", "inactive_file"
+
+M_MMAP_THRESHOLD, LARGE = -3, 1_000_000  # <malloc.h>; bytes
+
+_lock = threading.Lock()
+_under_way: list[int] = []  # bytes that steps of this process were granted
+
+
+def free(root: Path = Path("/")) -> int | None:
+    """Bytes that this process and its children may still take: what the machine has, or the control group that
+    they live in, or one above it. None where nothing tells. ``root`` is for tests."""
+    return min([*_of_machine(root), *_of_groups(root)], default=None)
+
+
+def give_back() -> None:
+    """Have large blocks returned to the system when they are done with, as pictures are: glibc learns to keep them
+    otherwise, and a report's process needs the room (mallopt(3)). Other C libraries are left as they are."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def need_for_start(root: Path = Path("/")) -> None:
+    """Raises MemoryLowError where an instrument would not fit in."""
+    there = free(root)
+    if there is None:
+        return
+    there += _held(root)
+    if there < START:
+        raise MemoryLowError(
+            f"{there // MB} MB of memory are there, and the instrument needs {START // MB}: end other programs, "
+            "raise the memory limit of the service, or use a board with more"
+        )
+
+
+@contextmanager
+def granted(need: int, what: str) -> Iterator[None]:
+    """Do something that takes ``need`` bytes at its highest. Raises MemoryLowError where they are not free; what
+    others were granted and do now counts as taken."""
+    with _lock:
+        there = free()
+        if there is not None and there - sum(_under_way) < need:
+            left = max(0, there - sum(_under_way))
+            raise MemoryLowError(
+                f"only {left // MB} MB of memory are free, and {what} takes {need // MB}, so it was not begun: "
+                "wait until other work is done, or restart the instrument; if it stays so, give it more memory"
+            )
+        _under_way.append(need)
+    try:
+        yield
+    finally:
+        with _lock:
+            _under_way.remove(need)
+
+
+def of_capture(size: tuple[int, int]) -> int:
+    """Bytes that a press of the shutter takes, by the width and height of a still."""
+    return CAPTURE + CAPTURE_PIXEL * size[0] * size[1]
+
+
+def of_report(pixels: int) -> int:
+    """Bytes that a report takes, by the pixels of the largest photograph in it."""
+    return REPORT + REPORT_PIXEL * pixels
+
+
+def of_dicom(pixels: int) -> int:
+    """The same of DICOM objects, to be downloaded or to be sent."""
+    return DICOM + DICOM_PIXEL * pixels
+
+
+def _of_machine(root: Path) -> Iterator[int]:
+    if (found := _number(r"^MemAvailable:\s+(\d+) kB", root / "proc/meminfo")) is not None:
+        yield found * 1024
+
+
+def _held(root: Path) -> int:
+    """Bytes of this process."""
+    return (_number(r"^VmRSS:\s+(\d+) kB", root / "proc/self/status") or 0) * 1024
+
+
+def _of_groups(root: Path) -> Iterator[int]:
+    """What is free in this process's control group and in each above it. A container may show only its own, as if
+    it were the top."""
+    tops: tuple[str, ...]
+    for line in _text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" and not controllers:
+            names, tops = VERSION_2, ("sys/fs/cgroup", "sys/fs/cgroup/unified")
+        elif "memory" in controllers.split(","):
+            names, tops = VERSION_1, ("sys/fs/cgroup/memory",)
+        else:
+            continue
+        for top in tops:
+            below = Path(path.strip("/"))
+            for group in (below, *below.parents):
+                yield from _of_group(root / top / group, names)
+
+
+def _of_group(folder: Path, names: tuple[str, str, str]) -> Iterator[int]:
+    limit, used, cache = names
+    most, now = _text(folder / limit), _text(folder / used)
+    if most.isdecimal() and now.isdecimal():  # "max", or no file, where there is no limit
+        spare = _number(rf"^{cache} (\d+)$", folder / "memory.stat") or 0
+        yield max(0, int(most) - int(now) + spare)
+
+
+def _number(pattern: str, file: Path) -> int | None:
+    found = re.search(pattern, _text(file), re.MULTILINE)
+    return None if found is None else int(found[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
