@@ -30,6 +30,7 @@ def test_instructions_of_each_stage_and_core(target, run, tmp_path):
     for core, counted in target.get_driver("CounterProtocol").count(photograph.read_bytes()).items():
         screen, serve = counted["screen"], counted["serve"]
         timings = [row["timings_ms"] for row in screen["rows"]]  # a millisecond is a million instructions
+        assert {row["outcome"] for row in screen["rows"]} == {"refer"}, "every stage is to be counted"
         assert len(timings) > 1 and {"disc_finder", "disc_cup", "glaucoma", "total"} <= timings[0].keys()
         for stage in timings[0]:
             warm = fmean(each[stage] for each in timings[1:])
