@@ -2,7 +2,8 @@
 """Runs inside of the machine that counts instructions; the last line that it prints is JSON.
 
 The machine's clock goes on by a nanosecond with each instruction, and while it waits it leaps to the next timer.
-So everything is done once before it is measured: afterwards nothing is read from the disk, and nothing waits.
+So everything is done once before it is measured, which brings all files into memory, and then twice: a leap that
+came in nevertheless can only have added, so of two figures for the same thing the smaller one counts.
 """
 
 import json
@@ -14,14 +15,14 @@ import sys
 import time
 
 PHOTOGRAPH = "/job/photograph.png"
-TIMES = 3  # a photograph is screened by one process: the first is cold, the others are warm
+TWICE = 2  # processes; and photographs of each: the first is cold, the next one is warm
 ALONE = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 JOURNAL = "/tmp/journal"
 
 
-def screened(out):
+def screened(out, times=TWICE):
     """Nanoseconds and peak memory (kB) of a process, and the row of each photograph."""
-    command = ["tenohira", "screen", *[PHOTOGRAPH] * TIMES, "--json", "--threads", "1", "--out", out]
+    command = ["tenohira", "screen", *[PHOTOGRAPH] * times, "--json", "--threads", "1", "--out", out]
     with open(JOURNAL, "a") as journal:
         begun = time.monotonic_ns()
         process = subprocess.Popen(command, stderr=journal, **ALONE)
@@ -60,12 +61,13 @@ def must(good):
 
 
 def main():
-    """Once to have all files in memory, once to be counted."""
+    """Once to have all files in memory, then to be counted."""
     subprocess.run(["mount", "--bind", "/job/opt", "/opt"], check=True)
     os.symlink("/opt/bin/tenohira", "/usr/local/bin/tenohira")
-    screened("/tmp/first")
+    screened("/tmp/first", 1)
     served()
-    print(json.dumps({"screen": screened("/tmp/second"), "serve": served()}))
+    screen = [screened(f"/tmp/out{number}") for number in range(TWICE)]
+    print(json.dumps({"screen": screen, "serve": [served() for _ in range(TWICE)]}))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ committed baseline (hil_tests/baselines/aarch64.json) tells a change of the soft
 from __future__ import annotations
 
 import json
-from statistics import fmean
 
 import pytest
 
@@ -28,19 +27,22 @@ print(json.dumps(sizes))
 def test_instructions_of_each_stage_and_core(target, run, tmp_path):
     photograph = photographs.simulated(tmp_path)
     for core, counted in target.get_driver("CounterProtocol").count(photograph.read_bytes()).items():
-        screen, serve = counted["screen"], counted["serve"]
-        timings = [row["timings_ms"] for row in screen["rows"]]  # a millisecond is a million instructions
-        assert {row["outcome"] for row in screen["rows"]} == {"refer"}, "every stage is to be counted"
-        assert len(timings) > 1 and {"disc_finder", "disc_cup", "glaucoma", "total"} <= timings[0].keys()
-        for stage in timings[0]:
-            warm = fmean(each[stage] for each in timings[1:])
+        processes = counted["screen"]
+        rows = [process["rows"] for process in processes]
+        assert {row["outcome"] for each in rows for row in each} == {"refer"}, "every stage is to be counted"
+        timings = [[row["timings_ms"] for row in each] for each in rows]  # a millisecond is a million instructions
+        for stage in timings[0][0]:
+            warm = min(row[stage] for each in timings for row in each[1:])
             run.value(f"screen.instructions.{core}.{stage}", "Minstr", warm)
-        run.value(f"screen.instructions.{core}.cold", "Minstr", timings[0]["total"])
-        answers = sum(each["total"] + each["save"] for each in timings)
-        run.value(f"start.instructions.{core}.screen", "Minstr", screen["nanoseconds"] / M - answers)
-        run.value(f"start.instructions.{core}.serve", "Minstr", serve["nanoseconds"] / M)
-        run.value(f"screen.memory.{core}.peak", "MB", screen["peak_kb"] / 1024)
-        run.value(f"serve.memory.{core}.ready", "MB", serve["pss_kb"] / 1024)
+        run.value(f"screen.instructions.{core}.cold", "Minstr", min(each[0]["total"] for each in timings))
+        starts = [
+            process["nanoseconds"] / M - sum(row["total"] + row["save"] for row in each)
+            for process, each in zip(processes, timings, strict=True)
+        ]
+        run.value(f"start.instructions.{core}.screen", "Minstr", min(starts))
+        run.value(f"start.instructions.{core}.serve", "Minstr", min(s["nanoseconds"] for s in counted["serve"]) / M)
+        run.value(f"screen.memory.{core}.peak", "MB", min(p["peak_kb"] for p in processes) / 1024)
+        run.value(f"serve.memory.{core}.ready", "MB", min(s["pss_kb"] for s in counted["serve"]) / 1024)
 
 
 def test_sizes_on_the_card(target, run):
