@@ -127,6 +127,9 @@ class EmulatedInstrumentDriver(Driver, InstrumentProtocol):
     def memory(self, whom: str = "service") -> Memory:
         raise InstrumentError("memory of an emulated process is the emulator's")
 
+    def killed_for_memory(self) -> int:
+        raise InstrumentError("this rig starts no service")
+
     def journal(self) -> str:
         return ""
 

@@ -27,7 +27,7 @@ print(json.dumps(sizes))
 def test_instructions_of_each_stage_and_core(target, run, tmp_path):
     photograph = photographs.simulated(tmp_path)
     for core, counted in target.get_driver("CounterProtocol").count(photograph.read_bytes()).items():
-        processes = counted["screen"]
+        processes, services = counted["screen"], counted["serve"]
         rows = [process["rows"] for process in processes]
         assert {row["outcome"] for each in rows for row in each} == {"refer"}, "every stage is to be counted"
         timings = [[row["timings_ms"] for row in each] for each in rows]  # a millisecond is a million instructions
@@ -40,9 +40,9 @@ def test_instructions_of_each_stage_and_core(target, run, tmp_path):
             for process, each in zip(processes, timings, strict=True)
         ]
         run.value(f"start.instructions.{core}.screen", "Minstr", min(starts))
-        run.value(f"start.instructions.{core}.serve", "Minstr", min(s["nanoseconds"] for s in counted["serve"]) / M)
-        run.value(f"screen.memory.{core}.peak", "MB", min(p["peak_kb"] for p in processes) / 1024)
-        run.value(f"serve.memory.{core}.ready", "MB", min(s["pss_kb"] for s in counted["serve"]) / 1024)
+        run.value(f"start.instructions.{core}.serve", "Minstr", min(one["nanoseconds"] for one in services) / M)
+        run.value(f"screen.memory.{core}.peak", "MB", min(one["peak_kb"] for one in processes) / 1024)
+        run.value(f"serve.memory.{core}.ready", "MB", min(one["pss_kb"] for one in services) / 1024)
 
 
 def test_sizes_on_the_card(target, run):

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hil_tests.images import root
+
 ROOT = Path(__file__).resolve().parents[2]
 AT_MOST = 1800  # seconds; a busy machine takes its time
 
@@ -22,8 +24,11 @@ def run(rig: str, out: Path, *options: str) -> tuple[int, dict, str]:
     return done.returncode, results, done.stdout[-6000:] + done.stderr[-2000:]
 
 
+EMULATED = pytest.mark.skipif(bool(root.missing()), reason=f"no emulation: {root.missing()}")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("rig", ["host"])
+@pytest.mark.parametrize("rig", ["host", pytest.param("aarch64", marks=EMULATED)])
 def test_a_rung_passes_whole(rig, tmp_path):
     code, results, said = run(rig, tmp_path)
     assert code == 0, said
