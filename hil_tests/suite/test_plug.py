@@ -20,11 +20,13 @@ import httpx
 import pytest
 
 from hil_tests.aftermath import Found, problems
-from hil_tests.client import Client
+from hil_tests.client import Client, Refused
 from hil_tests.ledger import Ledger
 from hil_tests.operators import again, begin, examine, photograph
+from hil_tests.waiting import until
 
 COLD = 2  # cuts after which a target boots that could be brought back from its memory
+CAMERA = 120.0  # seconds until it delivers, after a start
 WATCHDOG = 60.0  # seconds until a system that hangs has restarted at the latest: 14, and what a shutdown takes
 
 pytestmark = pytest.mark.needs("plug", "service")
@@ -35,19 +37,25 @@ class Operator:
 
     def __init__(self, url: str, ledger: Ledger, number: int) -> None:
         self._client, self._ledger, self.number = Client(url), ledger, number
+        self._refused = ""
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
 
     def _work(self) -> None:
-        with contextlib.suppress(httpx.TransportError):
+        try:
             while True:
                 examine(self._client, self._ledger, self.number)
                 self.number += 1
+        except httpx.TransportError:
+            pass  # the power is gone
+        except Refused as refused:
+            self._refused = str(refused)
 
     def gone(self) -> int:
         """Wait until the operator has noticed. Returns the number of the next examination."""
         self._thread.join()
         self._client.close()
+        assert not self._refused, f"before the cut, the instrument refused: {self._refused}"
         return self.number + 1
 
 
@@ -105,6 +113,7 @@ def _looked_through(instrument: Any, ledger: Ledger, under_way: list[Any]) -> li
     client = Client(instrument.url)
     try:
         wrong = problems(ledger, time.monotonic_ns(), _found(instrument, client))
+        until(lambda: client.get("/live/frame"), CAMERA, "a live picture")
         for step in under_way:
             ledger.steps.remove(step)
             again(client, ledger, step)
