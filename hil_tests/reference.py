@@ -21,7 +21,7 @@ UNIT = "times the reference"
 BOOT = "/proc/sys/kernel/random/boot_id"
 QUICKEST = 5  # per cent
 RESAMPLED, DRAWN = 1000, 1000  # of the bootstrap: how often, and from how many at most
-SHORT = 15  # pieces of the reference: what takes no longer is not always interrupted
+SHORT = 40  # pieces of the reference: what takes no longer is not always interrupted
 
 _BYTES = bytes(range(256)) * 2048
 _PLANE = np.linspace(0, 255, 256 * 512, dtype=np.float32).reshape(256, 512)
@@ -57,12 +57,13 @@ def is_here(machine: Any) -> bool:
     return machine.run_check(f"cat {BOOT}")[0].strip() == Path(BOOT).read_text().strip()
 
 
-def ratio(times_ms: Sequence[float], bursts: Sequence[Sequence[float]]) -> Ratio:
-    """The quickest times by the quickest of the reference; all bursts have equal length."""
+def ratio(times_ms: Sequence[float], bursts: Sequence[Sequence[float]], short: int = SHORT) -> Ratio:
+    """The quickest times by the quickest of the reference; all bursts have equal length. A process that never
+    waits has worn the scheduler's patience out, and nothing in it is ``short``."""
     quickest = float(np.percentile(times_ms, QUICKEST))
     pieces = np.asarray(bursts)
     length = min(round(quickest / float(np.percentile(pieces, QUICKEST))), pieces.shape[1])
-    length = 1 if length <= SHORT else length
+    length = 1 if length <= short else max(1, length)
     whole = pieces[:, : pieces.shape[1] // length * length].reshape(len(pieces), -1, length)
     stretches = whole.mean(axis=2).ravel()
     value = quickest / float(np.percentile(stretches, QUICKEST))

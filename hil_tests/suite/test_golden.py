@@ -70,4 +70,3 @@ def _tolerance(name: str) -> float:
     if name == "glaucoma_probability":
         return PROBABILITY
     return PIXELS if name.startswith("disc.") or name.endswith("_px") else RATIOS
-
