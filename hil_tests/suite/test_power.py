@@ -101,7 +101,8 @@ def test_nothing_confirmed_is_lost_or_doubled_by_power_cuts(recording, instrumen
     wrong = [event for event in events if event["outcome"] != "nothing lost"]
     run.value("power.cuts", "cuts", len(events))
     run.value("power.cuts.lossy", "cuts", len(wrong))
-    run.samples("power.ready", "s", [e["seconds_to_ready"] for e in events if e["seconds_to_ready"] is not None])
+    if ready := [e["seconds_to_ready"] for e in events if e["seconds_to_ready"] is not None]:
+        run.samples("power.ready", "s", ready)
     assert len(events) == run.sizes["cuts"]
     assert not wrong, "\n".join(f"{e['phase']} at {e['at']} s: {e['outcome']}" for e in wrong[:20])
 
@@ -206,6 +207,7 @@ class Aftermath:
         except logged.DiskError as error:
             wrong.append(str(error))
         wrong += [flaws] if (flaws := logged.flaws(image)) else []
+        image.unlink()
         return {
             "at": round(self._recording.begun + cut.at, 3), "phase": cut.phase, "entry": cut.entry,
             "unflushed": left._asdict(), "seconds_to_ready": ready and round(ready, 3),
