@@ -104,7 +104,7 @@ class System:
 @contextmanager
 def booted(folder: Path) -> Iterator[tuple[Machine, System]]:
     """A machine on which systemd runs."""
-    with _card(folder) as machine:
+    with card(folder) as machine:
         system = System(machine)
         try:
             system.boot()
@@ -116,7 +116,7 @@ def booted(folder: Path) -> Iterator[tuple[Machine, System]]:
 @contextmanager
 def without_systemd(folder: Path) -> Iterator[Machine]:
     """A machine on which nothing runs but OpenSSH's server: a root that is being prepared."""
-    with _card(folder) as machine:
+    with card(folder) as machine:
         mounts = [("proc", "proc"), ("sysfs", "sys"), ("tmpfs", "run")]
         for kind, place in mounts:
             subprocess.run(["mount", "-t", kind, kind, machine.root / place], check=True)
@@ -134,7 +134,7 @@ def without_systemd(folder: Path) -> Iterator[Machine]:
 
 
 @contextmanager
-def _card(folder: Path) -> Iterator[Machine]:
+def card(folder: Path) -> Iterator[Machine]:
     """A copy of the root with a user, keys and settings."""
     root = folder / "root"
     for name in ("root", "upper", "work"):

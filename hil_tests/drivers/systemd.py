@@ -186,7 +186,7 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         words = " ".join(_quoted(word) for word in ["/usr/bin/env", *command])
         words += "" if chosen["camera"] else " --camera ${TENOHIRA_CAMERA}"
         lines = ["[Service]", "ExecStart=", f"ExecStart={words} {INSTALLED}"]
-        lines += [f"ReadWritePaths={chosen['store']}"] if chosen["store"] else []
+        lines += [f"ReadWritePaths=-{chosen['store']}"] if chosen["store"] else []
         # PrivateTmp would hide a folder of /tmp.
         lines += [f"BindReadOnlyPaths={chosen['bundles']}"] if chosen["bundles"] else []
         return [*lines, *(f"{key}={value}" for key, value in chosen["unit"].items())]
