@@ -6,7 +6,6 @@ so that what is kept is what was screened; the best is drawn and stored, and onl
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import threading
@@ -153,7 +152,7 @@ class Instrument(Closing):
                 burst = self._burst(pipeline, eye, settings, room)
                 capture, pictures = _record(uid or str(uuid.uuid4()), visit, eye, burst, pipeline.bundles)
                 self.store.add_capture(capture, pictures)
-            gc.collect()  # empties Python's lists of spare objects, which would grow for thousands of captures
+            memory.give_back()
             return capture
         finally:
             self._since = None
@@ -261,19 +260,23 @@ class Instrument(Closing):
         return Controls(settings.exposure_us, settings.gain, settings.focus)
 
     def _burst(self, pipeline: Pipeline, eye: Eye, settings: Settings, room: ExitStack) -> Burst:
-        """So many stills, each screened while the next is taken. They wait as JPEG: several as arrays would not
-        fit into a small board's memory. ``room`` holds the memory that all of it takes."""
+        """So many stills, each screened while the next is taken, or before, where memory is short. They wait as
+        JPEG: several as arrays would not fit into a small board's memory. ``room`` holds what all of it takes."""
         start = time.perf_counter()
         burst = Burst(pipeline, eye)
         waiting: list[Future[None]] = []
         try:
             with self._preview.exclusive() as camera:
-                need = memory.of_capture(camera.still_size(STILL_PATIENCE))
+                size, spare = camera.still_size(STILL_PATIENCE), memory.spare()
+                together = settings.burst > 1 and (spare is None or spare >= memory.of_burst(size))
+                need = memory.of_burst(size) if together else memory.of_capture(size)
                 room.enter_context(memory.granted(need, "a photograph"))
                 burst.taken = now()
                 for _ in range(max(1, settings.burst)):
                     still = _still(camera, settings.keep_raw)
                     waiting.append(self._screening.submit(burst.add, *still))
+                    if not together:
+                        wait(waiting)
                 burst.took_ms = (time.perf_counter() - start) * 1e3
         finally:
             wait(waiting)  # also where the camera failed meanwhile: the next capture begins afresh

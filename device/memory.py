@@ -8,6 +8,7 @@ before (docs/service.md).
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
 import threading
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ from device.errors import MemoryLowError
 MB = 2**20
 
 START = 195 * MB  # service and camera together, ready, and with the smallest photograph
-CAPTURE, CAPTURE_PIXEL = 48 * MB, 23  # bytes, and bytes for each pixel of a still; of any burst
+CAPTURE, CAPTURE_PIXEL = 48 * MB, 12  # bytes, and bytes for each pixel of a still
+BURST_PIXEL = 32  # where each still is screened while the next is taken
 REPORT, REPORT_PIXEL = 85 * MB, 9
 DICOM, DICOM_PIXEL = 185 * MB, 13
 
@@ -29,6 +31,8 @@ VERSION_2 = "memory.max", "memory.current", "inactive_file"
 
 M_MMAP_THRESHOLD, LARGE = -3, 1_000_000  # <malloc.h>; bytes
 
+_libc = ctypes.CDLL(None)
+_glibc = _libc if hasattr(_libc, "malloc_trim") else None
 _lock = threading.Lock()
 _under_way: list[int] = []  # bytes that steps of this process were granted
 
@@ -39,12 +43,25 @@ def free(root: Path = Path("/")) -> int | None:
     return min([*_of_machine(root), *_of_groups(root)], default=None)
 
 
-def give_back() -> None:
+def spare() -> int | None:
+    """Of those the bytes that nobody was granted yet."""
+    there = free()
+    return None if there is None else max(0, there - sum(_under_way))
+
+
+def keep_little() -> None:
     """Have large blocks returned to the system when they are done with, as pictures are: glibc learns to keep them
     otherwise, and a report's process needs the room (mallopt(3)). Other C libraries are left as they are."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGE)
+    if _glibc is not None:
+        _glibc.mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+def give_back() -> None:
+    """After much work: Python's lists of spare objects are emptied, which would grow for thousands of captures,
+    and glibc returns the free pages between what is in use (malloc_trim(3)). Takes some milliseconds."""
+    gc.collect()
+    if _glibc is not None:
+        _glibc.malloc_trim(0)
 
 
 def need_for_start(root: Path = Path("/")) -> None:
@@ -65,9 +82,8 @@ def granted(need: int, what: str) -> Iterator[None]:
     """Do something that takes ``need`` bytes at its highest. Raises MemoryLowError where they are not free; what
     others were granted and do now counts as taken."""
     with _lock:
-        there = free()
-        if there is not None and there - sum(_under_way) < need:
-            left = max(0, there - sum(_under_way))
+        left = spare()
+        if left is not None and left < need:
             raise MemoryLowError(
                 f"only {left // MB} MB of memory are free, and {what} takes {need // MB}, so it was not begun: "
                 "wait until other work is done, or restart the instrument; if it stays so, give it more memory"
@@ -81,8 +97,13 @@ def granted(need: int, what: str) -> Iterator[None]:
 
 
 def of_capture(size: tuple[int, int]) -> int:
-    """Bytes that a press of the shutter takes, by the width and height of a still."""
+    """Bytes that a press of the shutter takes, by the width and height of a still: one still after the other."""
     return CAPTURE + CAPTURE_PIXEL * size[0] * size[1]
+
+
+def of_burst(size: tuple[int, int]) -> int:
+    """The same where each still is screened while the next is taken."""
+    return CAPTURE + BURST_PIXEL * size[0] * size[1]
 
 
 def of_report(pixels: int) -> int:

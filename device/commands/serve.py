@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if not 1 <= args.port <= 65535:
         raise UsageError(f"--port {args.port}: give a number from 1 to 65535")
     parse_spec(args.camera)  # a slip of the pen is told at once
-    memory.give_back()
+    memory.keep_little()
     port = _bound(args.listen, args.port)  # before anything is started for nothing
     notifier = Notifier()
     service = Service(lambda: Running(args), _access_code(args.listen), tell=notifier.status)

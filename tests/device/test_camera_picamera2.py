@@ -139,6 +139,7 @@ def test_a_still_is_whole_and_of_five_megapixels_or_fewer(library):
     with open_camera("picamera2") as camera:
         still, preview = camera.still(), camera.preview()
         height, width = still.pixels.shape[:2]
+        assert camera.still_size() == (width, height)
         assert 4.8e6 < width * height <= 5e6 and width / height == pytest.approx(SENSOR[0] / SENSOR[1], rel=0.01)
         assert (still.pixels[0, 0] == (10, 200, 30)).all() and still.pixels.flags.owndata
         assert max(preview.pixels.shape) == PREVIEW and preview.pixels.shape[1] / preview.pixels.shape[0] > 1.7

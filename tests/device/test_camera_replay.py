@@ -45,6 +45,16 @@ def test_photographs_come_in_order_and_again(folder):
     assert seen[0].laterality == "unknown" and seen[0].raw is None
 
 
+def test_the_size_of_a_still_is_known_before_it_is_taken(tmp_path):
+    write(tmp_path / "1.png", 30, (300, 150))
+    write(tmp_path / "2.png", 60, (160, 200))
+    with ReplayCamera(tmp_path, repeat=2) as camera:
+        for expected in ((300, 150), (300, 150), (160, 200), (160, 200), (300, 150)):
+            assert camera.still_size() == camera.still_size() == expected
+            height, width = camera.still().pixels.shape[:2]
+            assert (width, height) == expected
+
+
 def test_what_cannot_be_read_is_passed_over_and_told_once(folder, caplog):
     with caplog.at_level(logging.WARNING), ReplayCamera(folder) as camera:
         for _ in range(9):

@@ -64,7 +64,7 @@ def nothing_is_left():
 def test_it_gives_what_the_camera_in_it_gives():
     here = SimulatedCamera(seed=3, size=256)
     with SupervisedCamera("simulated:3?size=256") as camera:
-        assert camera.name == "simulated:3?size=256"
+        assert camera.name == "simulated:3?size=256" and camera.still_size() == (256, 256)
         still, direct = camera.still(), here.still()
         assert np.array_equal(still.pixels, direct.pixels) and still.pixels.flags.c_contiguous
         assert (still.laterality, still.exposure_us, still.source) == (

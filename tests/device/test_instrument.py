@@ -139,6 +139,30 @@ def test_without_the_memory_for_a_burst_nobody_is_photographed(instrument, store
     assert instrument.capture(visit, "OD").result.outcome is not Outcome.UNGRADABLE
 
 
+@pytest.mark.parametrize("enough", [True, False])
+def test_where_memory_is_short_a_still_is_screened_before_the_next(instrument, store, camera, monkeypatch, enough):
+    free = memory.of_burst(camera.still_size()) - (0 if enough else 1)
+    monkeypatch.setattr(memory, "free", lambda: free)
+    steps, still, screened, release = [], camera.still, module._screened, threading.Event()
+
+    def taking(*arguments):
+        steps.append("take")
+        if steps.count("take") == 3:
+            release.set()
+        return still(*arguments)
+
+    def screening(*arguments):
+        if enough:
+            assert release.wait(20), "no still was taken meanwhile"
+        steps.append("screen")
+        return screened(*arguments)
+
+    monkeypatch.setattr(camera, "still", taking)
+    monkeypatch.setattr(module, "_screened", screening)
+    instrument.capture(store.begin("P-1").uid, "OD")
+    assert steps == (["take"] * 3 + ["screen"] * 3 if enough else ["take", "screen"] * 3)
+
+
 def test_every_photograph_is_screened_by_the_same_thread(instrument, store, monkeypatch):
     """OpenCV keeps memory for each thread that used it, also when that has ended."""
     screened, work = set(), module._screened

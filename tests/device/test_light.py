@@ -175,7 +175,7 @@ def test_a_camera_with_light_is_lit_when_it_looks(lit):
     lamp, preview, flash, _ = lit
     watched = Watched(preview, flash)
     with LitCamera(watched, lamp) as camera:
-        assert camera.name == "simulated"
+        assert camera.name == "simulated" and camera.still_size() == (256, 256)
         camera.preview(), camera.still()
         assert watched.seen == [(True, False), (True, True)] and not on(flash) and on(preview)
         camera.set(Controls(light=False, exposure_us=5000))
