@@ -18,6 +18,7 @@ PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 CORE = "cortex-a72"
 Binds = Sequence[tuple[Path, str, str]]  # a folder outside, a place inside (it exists), and "ro" or "rw"
 ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private")
+WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "KILL")
 # /sys is needed: without it LiteRT does not learn what the processor can do, and silently leaves XNNPACK out.
 _MOUNTS = """
 while [ "$1" != -- ]; do mount --bind -o "$1" "$2" "$root$3"; shift 3; done; shift
@@ -76,7 +77,9 @@ def entered(root: Path, binds: Binds = ()) -> Iterator[Entered]:
     """The root with a layer of memory over it. All that runs in it ends with it."""
     with tempfile.TemporaryDirectory() as folder:
         script = ["sh", "-c", _MANY, "sh", str(root.resolve()), folder, *_words(binds), "--"]
-        process = subprocess.Popen([*ALONE, *script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [*WITH_ITS_PARENT, *ALONE, *script], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
         try:
             if process.stdout is None or process.stdout.readline() != "entered\n":
                 raise SystemExit(f"no root could be mounted of {root}")
