@@ -29,7 +29,8 @@ DICOM, DICOM_PIXEL = 185 * MB, 13
 VERSION_1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
 VERSION_2 = "memory.max", "memory.current", "inactive_file"
 
-M_MMAP_THRESHOLD, LARGE = -3, 1_000_000  # <malloc.h>; bytes
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # <malloc.h>
+LARGE = 1_000_000  # bytes
 
 _libc = ctypes.CDLL(None)
 _glibc = _libc if hasattr(_libc, "malloc_trim") else None
@@ -50,10 +51,13 @@ def spare() -> int | None:
 
 
 def keep_little() -> None:
-    """Have large blocks returned to the system when they are done with, as pictures are: glibc learns to keep them
-    otherwise, and a report's process needs the room (mallopt(3)). Other C libraries are left as they are."""
+    """To be called at the start. Large blocks are returned to the system when they are done with, as pictures are:
+    glibc learns to keep them otherwise, and a report's process needs the room. And all threads share one arena:
+    with one each, memory that is free in one is missing in another, and what is held wanders by megabytes
+    (mallopt(3)). Other C libraries are left as they are."""
     if _glibc is not None:
         _glibc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        _glibc.mallopt(M_ARENA_MAX, 1)
 
 
 def give_back() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from device import memory
@@ -95,3 +98,27 @@ def test_where_nothing_tells_nothing_is_refused(monkeypatch, tmp_path):
     memory.need_for_start(tmp_path)
     with memory.granted(10**12, "a photograph"):
         pass
+
+
+KEPT = """
+import re
+from device import memory
+
+def held():
+    return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+
+{first}
+before, small = held(), []
+for _ in range(3):
+    large = [b"x" * (8 << 20) for _ in range(4)]
+    small.append(bytes(100_000))  # lies above them, where they come from the heap
+    del large
+print(held() - before)
+"""
+
+
+@pytest.mark.skipif(memory._glibc is None, reason="another C library than glibc")
+@pytest.mark.parametrize(("first", "kept"), [("memory.keep_little()", False), ("", True)])
+def test_large_blocks_go_back_to_the_system(first, kept):
+    done = subprocess.run([sys.executable, "-c", KEPT.format(first=first)], capture_output=True, text=True)
+    assert (int(done.stdout) > 8) is kept, done.stdout + done.stderr
