@@ -1,9 +1,9 @@
 """As many examinations as a busy site has in days: whether the service grows by them, and whether all are there.
 
 An operator photographs both eyes with the live picture before each, and looks at pages and now and then a report.
-Memory, open files and threads of the service and of its camera are read after each capture; of each examination
-the least counts, for pictures under way come and go by megabytes. What a capture leaves behind for good is the
-slope of the second half (hil_tests/statistics.py): caches fill in the first.
+Memory, open files and threads of the service are read after each capture; of each examination the least counts,
+for pictures under way come and go by megabytes. Those of the camera's process are read once an examination. What a
+capture leaves behind for good is the slope of the second half (hil_tests/statistics.py): caches fill in the first.
 
 The budget has the limits; RSS is judged, for PSS moves when other programs that share libraries come and go.
 """
@@ -32,9 +32,8 @@ def test_many_captures_leave_nothing_behind_and_all_are_there(instrument, client
     times: list[float] = []
     try:
         for number in range(-(-run.sizes["captures"] // PER_VISIT)):
-            readings = _examine(client, number, confirmed, times, instrument)
-            for name in PROCESSES:
-                held[name].append(_least(readings[name]))
+            held["service"].append(_least(_examine(client, number, confirmed, times, instrument)))
+            held["camera"].append(instrument.memory("camera"))
     finally:
         for name in PROCESSES:
             _record(run, name, held[name])
@@ -46,9 +45,9 @@ def test_many_captures_leave_nothing_behind_and_all_are_there(instrument, client
     assert said.code == 0 and said.out.startswith("ok: "), said.out + said.err
 
 
-def _examine(client, number: int, confirmed, times: list[float], instrument) -> dict[str, list[Memory]]:
-    """One examination; adds its captures and how long they took in ms. Returns what the processes held."""
-    readings: dict[str, list[Memory]] = {name: [] for name in PROCESSES}
+def _examine(client, number: int, confirmed, times: list[float], instrument) -> list[Memory]:
+    """One examination; adds its captures and how long they took in ms. Returns what the service held."""
+    readings: list[Memory] = []
     visit = client.visit(participant=f"SOAK-{number:05d}")["uid"]
     captures = confirmed.setdefault(visit, [])
     for i in range(PER_VISIT):
@@ -58,8 +57,7 @@ def _examine(client, number: int, confirmed, times: list[float], instrument) -> 
         captures.append(client.capture(visit, eye)["uid"])
         times.append((time.perf_counter() - begun) * 1e3)
         client.page(f"/visits/{visit}/{eye}")
-        for name in PROCESSES:
-            readings[name].append(instrument.memory(name))
+        readings.append(instrument.memory())
     client.finish(visit)
     client.page(f"/visits/{visit}")
     client.page("/history")
