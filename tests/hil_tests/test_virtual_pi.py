@@ -33,7 +33,7 @@ def test_the_drop_in_keeps_what_the_site_has_set(instrument):
     instrument.configure(store="/var/lib/tenohira/other")
     section, empty, command, writes = instrument._lines()
     assert (section, empty) == ("[Service]", "ExecStart=")
-    assert writes == "ReadWritePaths=/var/lib/tenohira/other"
+    assert writes == "ReadWritePaths=-/var/lib/tenohira/other"
     for name in ("CAMERA", "LIGHT", "PORT", "LISTEN", "THREADS"):
         assert f" --{name.lower()} ${{TENOHIRA_{name}}}" in command
 
