@@ -21,7 +21,8 @@ from labgrid.driver.common import Driver
 from labgrid.factory import target_factory
 from labgrid.protocol import CommandProtocol, FileTransferProtocol
 
-from hil_tests.drivers import memory_group, processes
+from hil_tests.drivers import processes
+from hil_tests.drivers.cgroup import MemoryGroup
 from hil_tests.drivers.protocols import Completed, InstrumentError, InstrumentProtocol, Memory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,6 +75,8 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
         self._folder: Path | None = None
         self._port = 0
         self._settings: dict[str, object] = {}
+        self._limited = contextlib.ExitStack()  # holds the memory group of a start
+        self._group: MemoryGroup | None = None
 
     def on_activate(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="tenohira-hil-"))
@@ -84,7 +87,7 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
 
     def on_deactivate(self) -> None:
         self.stop()
-        self._shell(memory_group.REMOVE)
+        self._limited.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
@@ -114,11 +117,12 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
     def start(self, deadline: float = 120.0, *, wait: bool = True) -> float:
         if self.pid() is not None:
             raise InstrumentError("the service runs already")
-        self._shell(memory_group.REMOVE)  # of the start before
+        self._limited.close()  # of the start before
         limit = self._settings["memory_mb"]
+        self._group = self._limited.enter_context(MemoryGroup(limit)) if limit else None
         begun = time.monotonic()
         self._process = subprocess.Popen(
-            [*(memory_group.entered(limit) if limit else ()), *self._tenohira(), *self._serve()],
+            [*(self._group.prefix if self._group else ()), *self._tenohira(), *self._serve()],
             cwd=ROOT, env=self._environment(), stdin=subprocess.DEVNULL,
             stdout=self._log(), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
@@ -201,7 +205,10 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
         return processes.memory_of(self._shell(processes.memory_command(pid)))
 
     def killed_for_memory(self) -> int:
-        return int(self._shell(memory_group.KILLS) or 0)
+        return self._group.killed if self._group else 0
+
+    def no_memory_limit(self) -> str:
+        return MemoryGroup.missing()
 
     def journal(self) -> str:
         file = self._folder / "journal"

@@ -88,6 +88,10 @@ class InstrumentProtocol(abc.ABC):
     def memory(self, whom: str = "service") -> Memory:
         """What the service's, or its camera's, process holds."""
 
+    def no_memory_limit(self) -> str:
+        """Why ``memory_mb`` cannot be had here; empty where it can."""
+        return ""
+
     @abc.abstractmethod
     def killed_for_memory(self) -> int:
         """How many of its processes the kernel has ended since the last start, for want of memory."""
