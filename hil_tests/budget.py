@@ -6,7 +6,8 @@
 * ``[limits]``: ``"MEASUREMENT.STATISTIC" = { at_most | at_least = N, unit = "ms", status = "target" }``, or
   ``{ baseline = "NAME", within = 0.02, unit = "..." }`` against ``hil_tests/baselines/NAME.json``;
 * ``[not_measurable]``: patterns of measurements that say nothing on this rung, with the reason;
-* ``[lacking]``: features that the rung does not have, with the reason.
+* ``[lacking]``: features that the rung does not have, with the reason;
+* ``[left_out]``: patterns of tests that the rung could run and does not, with the reason.
 
 Statistics: ``p50 p95 p99`` and ``max`` of samples; ``steady`` (median of the second half), ``slope`` and ``peak``
 of a series; ``value`` of one number. A limit whose measurement never came is *missing*, and the run fails.
@@ -52,6 +53,7 @@ class Budget:
     limits: dict[str, dict[str, Any]] = field(default_factory=dict)
     not_measurable: dict[str, str] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(path: Path) -> Budget:

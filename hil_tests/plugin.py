@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,9 @@ def _needs(request: pytest.FixtureRequest) -> None:
         for feature in marker.args:
             if feature not in run.rig.features:
                 raise NotMeasurable(run.rig.budget.lacking[feature])
+    for pattern, why in run.rig.budget.left_out.items():
+        if fnmatchcase(request.node.nodeid.rpartition("/")[2], pattern):
+            raise NotMeasurable(f"left out: {why}")
 
 
 @pytest.fixture(scope="session")

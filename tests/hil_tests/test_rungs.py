@@ -23,7 +23,7 @@ RIGS = ["host", pytest.param("aarch64", marks=EMULATED)]
 
 @pytest.fixture(scope="module")
 def rungs(request, tmp_path_factory) -> Iterator[Callable[[str], tuple[int, Path, str]]]:
-    """Starts the rungs of all tests that were chosen. Called with a rig: exit code, folder of the run, what was said."""
+    """Starts the rungs of all tests that were chosen. Called with a rig: exit code, folder, what was said."""
     chosen = {item.callspec.params["rig"] for item in request.session.items if "rungs" in item.fixturenames}
     if root.missing():
         chosen.discard("aarch64")
