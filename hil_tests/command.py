@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +77,7 @@ def _run(args: argparse.Namespace) -> int:
     options += ["--fault", args.fault] if args.fault else []
     options += ["-k", args.only, "--part"] if args.only else []
     options += [part for size in args.size for part in ("--size", size)]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as upon Ctrl-C: fixtures close, no service stays
     code = pytest.main(
         [str(SUITE), "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-p", "hil_tests.plugin",
          "-p", "no:cacheprovider",
