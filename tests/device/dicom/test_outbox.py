@@ -350,11 +350,14 @@ def test_every_error_that_an_operator_can_meet_is_translated():
 
 
 def _sentence(node) -> str:
-    """A literal or an f-string with an example for each value."""
+    """A literal or an f-string with an example for each value; a constant of the outbox says what it says."""
     import ast
 
-    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-    return "".join(p.value if isinstance(p, ast.Constant) else "7" for p in parts)
+    def text(part) -> str:
+        name = getattr(getattr(part, "value", None), "id", "")
+        return part.value if isinstance(part, ast.Constant) else getattr(outbox, name, "7") if name.isupper() else "7"
+
+    return "".join(map(text, node.values if isinstance(node, ast.JoinedStr) else [node]))
 
 
 @BOTH
