@@ -354,8 +354,10 @@ def _sentence(node) -> str:
     import ast
 
     def text(part) -> str:
-        name = getattr(getattr(part, "value", None), "id", "")
-        return part.value if isinstance(part, ast.Constant) else getattr(outbox, name, "7") if name.isupper() else "7"
+        if isinstance(part, ast.Constant):
+            return part.value
+        name = getattr(part.value, "id", "")
+        return getattr(outbox, name) if name.isupper() else "7"
 
     return "".join(map(text, node.values if isinstance(node, ast.JoinedStr) else [node]))
 
