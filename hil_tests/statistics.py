@@ -8,7 +8,8 @@ Samples that follow each other resemble each other, so no interval here takes th
   is None: 200 samples say nothing about how high the 99th percentile may be.
 * Slope of a series: caches fill at first, so the first half is left out; the rest becomes the means of up to 20
   blocks, a line goes through them, and Student's t gives the interval, with fewer degrees of freedom where even
-  the blocks resemble each other (Santer et al., J Geophys Res 105:7337, 2000).
+  the blocks resemble each other (Santer et al., J Geophys Res 105:7337, 2000). One step is taken out before: a
+  table of the interpreter that doubles is no leak, which has many. The peak of the series counts it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 WARM = 0.5  # share of a series in which caches fill
 BLOCKS, FEWEST_BLOCKS = 20, 5  # of a series' rest, at least two samples in each
+STEP_WINDOW, STEP_ODD, STEP_SHARE = 5, 10.0, 0.005  # samples on each side; times the usual shift; of the level
 FEWEST_WORTH = 4.0  # independent blocks: how much they resemble each other is itself but an estimate
 FINER = {"MB": ("kB", 1024.0)}  # a slope in MB a capture has too many zeros to read; units as the kernel's
 Values = npt.NDArray[np.float64]
@@ -114,6 +116,7 @@ def effective(values: Values) -> float:
 def line(series: dict[str, Any]) -> Line:
     """The line through a series' second half."""
     x, y = (steady(np.asarray(series[name], dtype=float)) for name in ("x", "samples"))
+    y = _without_step(y)
     count = min(BLOCKS, len(y) // 2)
     if count < FEWEST_BLOCKS:
         slope = float(np.polyfit(x, y, 1)[0]) if len(y) > 1 and np.ptp(x) else 0.0
@@ -127,6 +130,20 @@ def line(series: dict[str, Any]) -> Line:
     worth = max(FEWEST_WORTH, count * (1 - alike) / (1 + alike))
     error = math.sqrt(squares / (worth - 2) / float(away @ away))
     return _line(slope, x, y, error, worth - 2)
+
+
+def _without_step(y: Values) -> Values:
+    """A series whose one outstanding step, if it has one, is taken out."""
+    places = range(STEP_WINDOW, len(y) - STEP_WINDOW + 1)
+    if len(places) < STEP_WINDOW:
+        return y
+    shifts = np.array([np.median(y[i : i + STEP_WINDOW]) - np.median(y[i - STEP_WINDOW : i]) for i in places])
+    largest = int(np.abs(shifts).argmax())
+    if abs(shifts[largest]) <= max(STEP_ODD * np.median(np.abs(shifts)), STEP_SHARE * abs(np.median(y))):
+        return y
+    near = [i for i in places if abs(i - largest - STEP_WINDOW) <= STEP_WINDOW // 2]
+    at = max(near, key=lambda i: abs(y[i] - y[i - 1]))  # medians alone cannot tell it from its neighbours
+    return np.concatenate((y[:at], y[at:] - shifts[largest]))
 
 
 def _line(slope: float, x: Values, y: Values, error: float, freedom: float) -> Line:

@@ -108,3 +108,16 @@ def test_figures_can_be_written_as_json():
     """numpy's numbers could not."""
     series = memory(np.random.default_rng(0))
     json.dumps([estimate(series, of) for of in ("p50", "p95", "p99", "max", "steady", "slope", "peak")])
+
+
+def test_one_step_is_no_slope_and_many_are():
+    """A table that doubles once, against a leak that takes its memory in blocks."""
+    rng = np.random.default_rng(5)
+    x = np.arange(0.0, 2000.0, 10.0)
+    flat = 136 + rng.normal(0, 0.03, len(x))
+    once, often = flat + 3.0 * (x > 1300), flat + 0.128 * np.floor(x / 128)
+    one, many = (
+        statistics.estimate({"unit": "MB", "x": list(x), "samples": list(y)}, "slope") for y in (once, often)
+    )
+    assert one.high < 0.3
+    assert 0.7 < many.low < many.high < 1.3
