@@ -72,6 +72,7 @@ def test_nothing_is_lost_when_the_power_goes_and_the_service_comes_back(power, i
     strategy, random = target.get_driver("Strategy"), Random(run.seed)
     ledger, number, outcomes = Ledger(time.monotonic_ns), 1, []
     client.set(burst="1", keep_free_mb="50")
+    before = frozenset(v["uid"] for v in client.visits())  # other tests' examinations
     begun = time.monotonic()
     examine(client, ledger, 0)
     length = time.monotonic() - begun
@@ -84,7 +85,7 @@ def test_nothing_is_lost_when_the_power_goes_and_the_service_comes_back(power, i
         number = operator.gone()
         under_way = ledger.under_way(time.monotonic_ns())
         ready = strategy.come_back()
-        wrong = _looked_through(instrument, ledger, under_way)
+        wrong = _looked_through(instrument, ledger, under_way, before)
         outcomes.append("; ".join(wrong[:5]) or "nothing lost")
         phase = ", ".join(step.phase for step in under_way) or "between two requests"
         run.event(
@@ -108,27 +109,27 @@ def _remember(strategy: Any, power: Any) -> None:
     strategy.lost()
 
 
-def _looked_through(instrument: Any, ledger: Ledger, under_way: list[Any]) -> list[str]:
+def _looked_through(instrument: Any, ledger: Ledger, under_way: list[Any], before: frozenset[str]) -> list[str]:
     """What is wrong with the record: as the cut has left it, and after what was under way was sent again."""
     client = Client(instrument.url)
     try:
-        wrong = problems(ledger, time.monotonic_ns(), _found(instrument, client))
+        wrong = problems(ledger, time.monotonic_ns(), _found(instrument, client, before))
         until(lambda: client.get("/live/frame"), CAMERA, "a live picture")
         for step in under_way:
             ledger.steps.remove(step)
             again(client, ledger, step)
         visit = begin(client, ledger, f"AFTER-{len(ledger.steps)}")
         photograph(client, ledger, visit, "OD")
-        return wrong + problems(ledger, time.monotonic_ns(), _found(instrument, client))
+        return wrong + problems(ledger, time.monotonic_ns(), _found(instrument, client, before))
     finally:
         client.close()
 
 
-def _found(instrument: Any, client: Client) -> Found:
-    """The record over HTTP, and its pictures by the target's own sha256sum."""
+def _found(instrument: Any, client: Client, before: frozenset[str]) -> Found:
+    """The record over HTTP, but for what was there ``before``, and its pictures by the target's own sha256sum."""
     sums = instrument.root(f"cd {instrument.store}/pictures && find . -type f -exec sha256sum {{}} +").splitlines()
     whole = {sha for sha, path in (line.split() for line in sums) if sha in path}
-    return Found(client.visits(), [], frozenset(whole), {}, [])
+    return Found([v for v in client.visits() if v["uid"] not in before], [], frozenset(whole), {}, [])
 
 
 @pytest.mark.needs("systemd")
