@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import sys
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hil_tests import baseline, compare, history, report, results, rig
+from hil_tests import baseline, compare, faults, history, report, results, rig
 from hil_tests.errors import HilError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,7 +70,11 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     if not args.rig:
         raise HilError(f"name a rig: tenohira hil --rig NAME, one of {', '.join(rig.names())}")
-    rig.load(args.rig)  # a wrong name or file is told in one line
+    rig.load(args.rig)  # what is wrong is told in one line
+    if args.fault and args.fault.partition(":")[0] not in faults.names():
+        raise HilError(f"there is no fault {args.fault!r}; choose from {', '.join(faults.names())}")
+    if wrong := [size for size in args.size if not re.fullmatch(r"\w+=\d+", size)]:
+        raise HilError(f"--size {wrong[0]}: give a name and a number, as captures=200")
     name = Path(args.rig).stem
     folder = args.out / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True)

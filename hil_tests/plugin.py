@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -202,9 +201,8 @@ def _detail(item: pytest.Item, report: pytest.TestReport) -> str:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """The fixtures are closed by now; what is left is to judge."""
     run = session.config.stash.get(RUN, None)
-    if run is None or session.config.option.collectonly or os.environ.get("PYTEST_XDIST_WORKER"):
+    if run is None or session.config.option.collectonly:
         return
-    for each in (k for k, m in run.measurements.items() if "unit" not in m):
-        raise AssertionError(f"{each} has no unit")
+    run.ended = exitstatus not in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
     results = run.finish()
     session.exitstatus = {"passed": 0, "failed": 1, "void": 4}[results["outcome"]]

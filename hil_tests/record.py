@@ -14,17 +14,17 @@ class Record:
     def __init__(self, instrument: InstrumentProtocol) -> None:
         self._instrument = instrument
 
-    def _said(self, *command: str) -> Completed:
-        return self._instrument.tenohira(*command, "--store", self._instrument.store)
+    def _said(self, *command: str, timeout: float = 120.0) -> Completed:
+        return self._instrument.tenohira(*command, "--store", self._instrument.store, timeout=timeout)
 
     def _lines(self, *command: str) -> list[Any]:
         done = self._said(*command)
         assert done.code == 0, f"{command}: {done.out}{done.err}"
         return [json.loads(line) for line in done.out.splitlines()]
 
-    def verified(self) -> str:
+    def verified(self, timeout: float = 120.0) -> str:
         """The check's own line. Raises AssertionError where something is wrong."""
-        done = self._said("audit", "verify")
+        done = self._said("audit", "verify", timeout=timeout)
         assert done.code == 0, f"the record is not what its log says:\n{done.out}{done.err}"
         return done.out
 

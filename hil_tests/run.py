@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 
 import pytest
 
+from hil_tests.results import FILE, SCHEMA
 from hil_tests.rig import Rig
 
 ROOT = Path(__file__).resolve().parents[1]
-SCHEMA = 1
 
 
 class Run:
@@ -37,6 +37,7 @@ class Run:
         self.throttling: dict[str, Any] = {}
         self.void: str | None = None
         self.whole = True  # False where only a part of the tests was asked for
+        self.ended = True  # False where it was interrupted
         self.journal = ""
         self._excused: dict[str, str] = {}
         self._begun, self._started = time.monotonic(), _now()
@@ -73,17 +74,18 @@ class Run:
             verdicts = [v for v in verdicts if v.verdict != "missing"]
         broken = [v for v in verdicts if v.verdict in ("failed", "missing")]
         failed = [t for t in self.tests if t["outcome"] == "failed"]
+        good = self.ended and self.tests and not broken and not failed
         results = {
             "schema": SCHEMA, "rig": self.rig.name, "started": self._started, "finished": _now(),
             "seed": self.seed, **_commit(), "fault": self.fault, "void": self.void, "whole": self.whole,
             "machine": self.machine, "versions": self.versions, "bundles": self.bundles, "sizes": self.sizes,
             "throttling": self.throttling, "measurements": self.measurements, "events": self.events,
             "verdicts": [asdict(v) for v in verdicts], "tests": self.tests,
-            "outcome": "void" if self.void else "failed" if broken or failed or not self.tests else "passed",
+            "outcome": "void" if self.void else "passed" if good else "failed",
         }  # fmt: skip
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "journal.txt").write_text(self.journal)
-        (self.folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+        (self.folder / FILE).write_text(json.dumps(results, indent=1) + "\n")
         return results
 
 

@@ -12,19 +12,19 @@ import tempfile
 from pathlib import Path
 
 import attr
-from labgrid.driver.commandmixin import CommandMixin
 from labgrid.driver.common import Driver
 from labgrid.factory import target_factory
-from labgrid.protocol import CommandProtocol, FileTransferProtocol
+from labgrid.protocol import FileTransferProtocol
 
+from hil_tests import faults
+from hil_tests.drivers.commands import Commands
 from hil_tests.drivers.protocols import Completed, InstrumentError, InstrumentProtocol, Memory
 from hil_tests.errors import HilError
 from hil_tests.images import binfmt, chroot, package, root
 
 PLACE = "/opt"  # where tenohira lies in the root
-FAULTS = Path(__file__).resolve().parents[1] / "faults"
 START = """#!/bin/sh
-export PYTHONPATH=%(place)s/faults:%(place)s TENOHIRA_HIL_FAULT='%(fault)s'
+export PYTHONPATH=%(place)s/faults:%(place)s %(switch)s='%(fault)s'
 exec python3 -m device.cli "$@"
 """
 SLOWER = 5  # than the machine that emulates; a timeout is meant for a board
@@ -32,7 +32,7 @@ SLOWER = 5  # than the machine that emulates; a timeout is meant for a board
 
 @target_factory.reg_driver
 @attr.s(eq=False)
-class EmulatedCommandDriver(CommandMixin, Driver, CommandProtocol, FileTransferProtocol):
+class EmulatedCommandDriver(Commands, FileTransferProtocol):
     """Commands in the arm64 root, as root. What they write is gone when the driver is deactivated."""
 
     def __attrs_post_init__(self) -> None:
@@ -53,27 +53,11 @@ class EmulatedCommandDriver(CommandMixin, Driver, CommandProtocol, FileTransferP
         self._open.close()
 
     def completed(self, arguments: list[str], timeout: float | None) -> Completed:
-        """The same as ``run``, for a list of arguments."""
         done = subprocess.run(
             self._entered.command(arguments), stdin=subprocess.DEVNULL, capture_output=True, text=True,
             errors="replace", timeout=timeout and timeout * SLOWER,
         )  # fmt: skip
         return Completed(done.returncode, done.stdout, done.stderr)
-
-    @Driver.check_active
-    def run(self, cmd: str, *, timeout: float | None = 60.0) -> tuple[list[str], list[str], int]:
-        done = self.completed(["sh", "-c", cmd], timeout)
-        return done.out.splitlines(), done.err.splitlines(), done.code
-
-    @Driver.check_active
-    def run_check(self, cmd: str, *, timeout: float | None = 60.0) -> list[str]:
-        done = self.completed(["sh", "-c", cmd], timeout)
-        if done.code:
-            raise InstrumentError(f"{cmd!r} ended with {done.code}:\n{done.out}{done.err}")
-        return done.out.splitlines()
-
-    def get_status(self) -> int:
-        return 1
 
     @Driver.check_active
     def put(self, filename: str, remotepath: str) -> None:
@@ -98,7 +82,7 @@ class EmulatedInstrumentDriver(Driver, InstrumentProtocol):
         if any(folder.iterdir()):
             return
         package.unpack(folder)
-        shutil.copytree(FAULTS, folder / "faults", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(faults.FOLDER, folder / "faults", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "bin").mkdir()
         self.configure()
         # Times of files are not kept on the way into the counting machine, so they are not asked for.
@@ -109,7 +93,7 @@ class EmulatedInstrumentDriver(Driver, InstrumentProtocol):
     def configure(self, *, fault=None, **settings) -> None:
         """A fault is the only thing that can be set here, where no service runs."""
         start = self.command.package / "bin" / "tenohira"
-        start.write_text(START % {"place": PLACE, "fault": fault or ""})
+        start.write_text(START % {"place": PLACE, "switch": faults.SWITCH, "fault": fault or ""})
         start.chmod(0o755)
 
     def start(self, deadline: float = 120.0, *, wait: bool = True) -> float:

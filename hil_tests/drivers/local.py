@@ -11,45 +11,32 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import attr
-from labgrid.driver.commandmixin import CommandMixin
 from labgrid.driver.common import Driver
 from labgrid.factory import target_factory
-from labgrid.protocol import CommandProtocol, FileTransferProtocol
+from labgrid.protocol import FileTransferProtocol
 
+from hil_tests import faults
 from hil_tests.drivers import processes
 from hil_tests.drivers.cgroup import MemoryGroup
+from hil_tests.drivers.commands import Commands
 from hil_tests.drivers.protocols import Completed, InstrumentError, InstrumentProtocol, Memory
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTS = ROOT / "hil_tests" / "faults"
 GRACE = 20.0  # seconds to end in order
 LOOK_EVERY = 0.02  # seconds between two looks whether it is ready: the error of a start's time
 
 
 @target_factory.reg_driver
 @attr.s(eq=False)
-class LocalCommandDriver(CommandMixin, Driver, CommandProtocol, FileTransferProtocol):
+class LocalCommandDriver(Commands, FileTransferProtocol):
     """Commands of this machine."""
 
-    @Driver.check_active
-    def run(self, cmd: str, *, timeout: float | None = 60.0) -> tuple[list[str], list[str], int]:
-        done = subprocess.run(["sh", "-c", cmd], capture_output=True, text=True, timeout=timeout)
-        return done.stdout.splitlines(), done.stderr.splitlines(), done.returncode
-
-    @Driver.check_active
-    def run_check(self, cmd: str, *, timeout: float | None = 60.0) -> list[str]:
-        done = subprocess.run(["sh", "-c", cmd], capture_output=True, text=True, timeout=timeout)
-        if done.returncode:
-            raise InstrumentError(f"{cmd!r} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout.splitlines()
-
-    def get_status(self) -> int:
-        return 1
+    def completed(self, arguments: list[str], timeout: float | None) -> Completed:
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=timeout)
+        return Completed(done.returncode, done.stdout, done.stderr)
 
     @Driver.check_active
     def put(self, filename: str, remotepath: str) -> None:
@@ -126,7 +113,7 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
             cwd=ROOT, env=self._environment(), stdin=subprocess.DEVNULL,
             stdout=self._log(), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        while wait and not self._ready():
+        while wait and not self.ready():
             if self._process.poll() is not None:
                 raise InstrumentError(
                     f"the service ended by itself ({self._process.returncode}):\n{self.journal()}"
@@ -148,18 +135,11 @@ class LocalInstrumentDriver(Driver, InstrumentProtocol):
     def _environment(self) -> dict[str, str]:
         environment = {**os.environ, "PYTHONFAULTHANDLER": "1", **self._settings["environment"]}
         if fault := self._settings["fault"]:
-            environment |= {"PYTHONPATH": str(FAULTS), "TENOHIRA_HIL_FAULT": fault}
+            environment |= {"PYTHONPATH": str(faults.FOLDER), faults.SWITCH: fault}
         return environment
 
     def _log(self):
         return (self._folder / "journal").open("ab")
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/status", timeout=5) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
 
     def stop(self) -> None:
         if self._process is None:

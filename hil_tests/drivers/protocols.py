@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import urllib.error
+import urllib.request
 from typing import Any, NamedTuple
 
 
@@ -71,6 +73,14 @@ class InstrumentProtocol(abc.ABC):
 
         Raises InstrumentError with the journal where it ends by itself, or is not ready in ``deadline`` seconds.
         """
+
+    def ready(self, patience: float = 5.0) -> bool:
+        """Whether the instrument answers within so many seconds."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/status", timeout=patience) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
 
     @abc.abstractmethod
     def stop(self) -> None:

@@ -11,8 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +20,11 @@ from labgrid.driver.common import Driver
 from labgrid.factory import target_factory
 from labgrid.step import step
 
+from hil_tests import faults
 from hil_tests.drivers import processes
 from hil_tests.drivers.protocols import Completed, InstrumentError, InstrumentProtocol, Memory
 
 ROOT = Path(__file__).resolve().parents[2]
-FAULTS = ROOT / "hil_tests" / "faults"
 THERE = "/opt/tenohira-hil"  # what tests bring along, on the target
 DROP_IN = "/etc/systemd/system/tenohira.service.d/hil.conf"
 STATE = "/var/lib/tenohira"
@@ -178,7 +176,7 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
             return []
         environment = chosen["environment"]
         if fault := chosen["fault"]:
-            environment = environment | {"PYTHONPATH": f"{THERE}/faults", "TENOHIRA_HIL_FAULT": fault}
+            environment = environment | {"PYTHONPATH": f"{THERE}/faults", faults.SWITCH: fault}
         command = [*(f"{k}={v}" for k, v in environment.items()), TENOHIRA, "serve"]
         command += ["--store", self.store]
         command += ["--bundles", chosen["bundles"]] if chosen["bundles"] else []
@@ -195,7 +193,7 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         """Make the drop-in as it should be. (A guest that is brought back has an older one.)"""
         wanted = "".join(f"{line}\n" for line in self._lines())
         if self._settings["fault"]:
-            self._bring(FAULTS)
+            self._bring(faults.FOLDER)
         if not wanted:
             self.root(f"if [ -e {DROP_IN} ]; then rm {DROP_IN} && systemctl daemon-reload; fi")
             return
@@ -248,7 +246,7 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
         """Until the service answers, whoever has started it. Returns the seconds; raises InstrumentError."""
         restarts = self.show("NRestarts")["NRestarts"]
         begun = looked = time.monotonic()
-        while not self._ready():
+        while not self.ready(10):
             now = time.monotonic()
             if now - looked > STATE_EVERY:
                 looked = now
@@ -259,13 +257,6 @@ class SystemdInstrumentDriver(Driver, InstrumentProtocol):
                 raise InstrumentError(f"the service was not ready in {deadline:.0f} s:\n{self.journal()}")
             time.sleep(LOOK_EVERY)
         return time.monotonic() - begun
-
-    def _ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/status", timeout=10) as answer:
-                return answer.status == 200
-        except (urllib.error.URLError, OSError):
-            return False
 
     @Driver.check_active
     def show(self, *properties: str) -> dict[str, str]:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from hil_tests.client import Refused
+from hil_tests.record import Record
 
 pytestmark = pytest.mark.needs("service")
 
@@ -155,17 +156,11 @@ def _page(instrument, path: str = "/", language: str = "en") -> str:
         return browser.get(path).text
 
 
-def _audited(instrument) -> str:
-    said = instrument.tenohira("audit", "verify", "--store", instrument.store)
-    assert said.code == 0, said.out + said.err
-    return said.out
-
-
 @pytest.mark.parametrize("kind", [*SPOILT, "signed by somebody else"])
 def test_a_bundle_that_is_not_to_be_trusted_is_named_and_nobody_is_screened(instrument, client, folder, kind):
     visit = client.visit()["uid"]
     client.capture(visit)
-    before = _audited(instrument)
+    before = Record(instrument).verified()
     if kind in SPOILT:
         spoil, why = SPOILT[kind]
         folder.put(folder.name, spoil(folder.good))
@@ -182,7 +177,7 @@ def test_a_bundle_that_is_not_to_be_trusted_is_named_and_nobody_is_screened(inst
     with pytest.raises(Refused) as refused:
         client.capture(visit)
     assert refused.value.status == 503
-    assert _audited(instrument) == before, "something was recorded"
+    assert Record(instrument).verified() == before, "something was recorded"
 
 
 def test_the_record_goes_on_when_a_good_bundle_is_back(instrument, client, folder, run):
@@ -197,7 +192,7 @@ def test_the_record_goes_on_when_a_good_bundle_is_back(instrument, client, folde
     client.capture(visit)
     assert len(client.get(f"/visits/{visit}")["captures"]) == 2
     client.finish(visit)
-    _audited(instrument)
+    Record(instrument).verified()
 
 
 def test_of_two_versions_the_newest_is_used_and_a_step_back_is_told(instrument, client, folder):
@@ -224,7 +219,7 @@ def test_of_two_versions_the_newest_is_used_and_a_step_back_is_told(instrument, 
         key: entries[-1][key] for key in ("action", "detail")
     }.items()
     assert client.capture(visit)["result"]["bundles"][TASK] == older
-    _audited(instrument)
+    Record(instrument).verified()
 
 
 def _log(instrument) -> list[str]:

@@ -17,6 +17,7 @@ from collections import Counter
 import pytest
 
 from hil_tests.drivers.protocols import Memory
+from hil_tests.record import Record
 
 pytestmark = pytest.mark.needs("service", "memory")
 
@@ -41,8 +42,7 @@ def test_many_captures_leave_nothing_behind_and_all_are_there(instrument, client
     if "wall-clock" in run.rig.features:
         run.samples("capture-to-verdict.sustained", "ms", times)
     _all_are_there_once(client, confirmed)
-    said = instrument.tenohira("audit", "verify", "--store", instrument.store, timeout=600)
-    assert said.code == 0 and said.out.startswith("ok: "), said.out + said.err
+    assert Record(instrument).verified(timeout=600).startswith("ok: ")
 
 
 def _examine(client, number: int, confirmed, times: list[float], instrument) -> list[Memory]:

@@ -14,6 +14,7 @@ import pytest
 
 from hil_tests.client import Client, Refused
 from hil_tests.drivers.protocols import InstrumentError
+from hil_tests.record import Record
 
 pytestmark = pytest.mark.needs("service", "memory-limit")
 
@@ -38,8 +39,7 @@ def test_with_less_and_less_memory_it_works_or_refuses(instrument, run):
             outcome, said = KILLED, f"the kernel killed {kills} of its processes; {said}"
         run.event("memory limit", limit_mb=megabytes, outcome=outcome, captures=len(confirmed) - before, said=said)
         instrument.stop()
-        said_of_record = instrument.tenohira("audit", "verify", "--store", instrument.store)
-        assert said_of_record.code == 0, said_of_record.out + said_of_record.err
+        Record(instrument).verified()
         assert outcome != KILLED, f"with {megabytes} MB: {said}"
         if outcome == WORKS:
             worked.append(megabytes)

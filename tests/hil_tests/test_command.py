@@ -5,8 +5,9 @@ import json
 import pytest
 
 from device.cli import main
-from hil_tests import baseline
+from hil_tests import baseline, rig
 from hil_tests.budget import Budget
+from hil_tests.run import Run
 from tests.hil_tests import runs
 
 
@@ -41,3 +42,22 @@ def test_a_folder_that_is_no_run_is_explained_in_one_line(verb, tmp_path, capsys
 def test_a_folder_without_runs_is_explained(tmp_path, capsys):
     assert main(["hil", "history", str(tmp_path)]) == 2
     assert "holds no runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [(("--fault", "nope"), "there is no fault 'nope'; choose"), (("--size", "captures"), "a name and a number")],
+)
+def test_a_wrong_option_is_told_before_anything_runs(option, said, tmp_path, capsys):
+    assert main(["hil", "--rig", "host", "--out", str(tmp_path), *option]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_was_interrupted_has_not_passed(tmp_path):
+    run = Run(rig.load("host"), tmp_path, seed=1, sizes={}, fault=None)
+    run.whole = False
+    run.tests = [{"id": "a", "outcome": "passed", "reason": "", "seconds": 1.0, "detail": ""}]
+    assert run.finish()["outcome"] == "passed"
+    run.ended = False
+    assert run.finish()["outcome"] == "failed"
