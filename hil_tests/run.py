@@ -77,7 +77,8 @@ class Run:
         good = self.ended and self.tests and not broken and not failed
         results = {
             "schema": SCHEMA, "rig": self.rig.name, "started": self._started, "finished": _now(),
-            "seed": self.seed, **_commit(), "fault": self.fault, "void": self.void, "whole": self.whole,
+            "seed": self.seed, **_commit(), "fault": self.fault, "void": self.void,
+            "whole": self.whole and self.ended,
             "machine": self.machine, "versions": self.versions, "bundles": self.bundles, "sizes": self.sizes,
             "throttling": self.throttling, "measurements": self.measurements, "events": self.events,
             "verdicts": [asdict(v) for v in verdicts], "tests": self.tests,

@@ -26,13 +26,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hil_tests.disk.qmp import Qmp
+from hil_tests.qmp import Qmp
 
 TOOLS = ("qemu-storage-daemon", "mkfs.ext4", "e2fsck", "losetup", "mount", "umount")
 MOUNT = ("-t", "ext4", "-o", "noatime,errors=remount-ro")  # as the card of a Raspberry Pi is mounted
 # No initialization goes on in the background after the first mount: it would fill the log.
 FORMAT = ("-q", "-F", "-b", "4096", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard")
-THROTTLE, TOP, LOG, FAULT = "speed", "top", "log", "fault"  # names in QEMU's graph
+THROTTLE, TOP, LOG = "speed", "top", "log"  # names in QEMU's graph
 BALLAST = "ballast"
 GRACE = 10.0  # seconds
 CLONE_NEWNS, MS_REC, MS_SLAVE = 0x20000, 0x4000, 0x80000  # linux/sched.h, linux/mount.h
@@ -266,20 +266,11 @@ class LoggedDisk:
 
     def slow(self, bytes_per_second: int | None) -> None:
         """Write no faster than this; None: as fast as it can."""
-        limits = {"bps-write": bytes_per_second or 0}
-        self._monitor("qom-set", path=f"/objects/{THROTTLE}", property="limits", value=limits)
+        self._monitor.limit(THROTTLE, bps_write=bytes_per_second or 0)
 
     def fail_writes(self, fail: bool) -> None:
-        """Let every write end with an input/output error, or no longer.
-
-        Flushes pass, for QEMU flushes before it changes its graph."""
-        if fail:
-            rules = [{"event": "none", "iotype": "write", "errno": errno.EIO}]
-            self._monitor("blockdev-add", driver="blkdebug", node_name=FAULT, image=LOG, inject_error=rules)
-            self._monitor("blockdev-reopen", options=[throttle(FAULT)])
-        else:
-            self._monitor("blockdev-reopen", options=[throttle(LOG)])
-            self._monitor("blockdev-del", node_name=FAULT)
+        """Let every write end with an input/output error, or no longer. Flushes pass."""
+        self._monitor.fail_writes(errno.EIO if fail else 0, LOG, throttle)
 
     def fill(self, leave: int = 0) -> None:
         """Fill the disk but for about ``leave`` bytes; without any, to the last block."""

@@ -10,10 +10,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,15 +23,15 @@ from labgrid.factory import target_factory
 from labgrid.protocol import PowerProtocol, ResetProtocol
 from labgrid.step import step
 from labgrid.util.helper import get_free_port
-from labgrid.util.qmp import QMPError, QMPMonitor
 
 from hil_tests.images import guest
+from hil_tests.qmp import Qmp, QmpError
 
 QEMU = "qemu-system-aarch64"
 PATIENCE = 60.0  # seconds for the answer of a monitor
 KEY = "TENOHIRA_GUEST_KEY"  # variable of the environment that names the key's file: rigs/pi-virtual.yaml has it
 # The record's disk has this serial number; its uppermost block node, a throttle, has it as its name.
-RECORD, SPEED, FAULT = "record", "record-speed", "record-fault"
+RECORD, SPEED = "record", "record-speed"
 # As little as possible is written to the console: the journal goes there as well (images/guest.py).
 KERNEL = "root=/dev/vda rw console=ttyAMA0 loglevel=4 systemd.show_status=false net.ifnames=0 audit=0 panic=5"
 WAITS = "systemd.unit=rig-waits.target"  # SSH and nothing of the instrument (images/guest.py)
@@ -65,8 +63,7 @@ class QemuDriver(Driver, PowerProtocol, ResetProtocol):
         super().__attrs_post_init__()
         self.record_disk: Callable[[Path], list[dict[str, Any]]] = record_disk
         self._process: subprocess.Popen[bytes] | None = None
-        self._monitor: QMPMonitor | None = None
-        self._one_at_a_time = threading.Lock()
+        self._monitor: Qmp | None = None
         self._folder: Path | None = None
         self._image: guest.Image | None = None
         self._remembered = False
@@ -151,7 +148,10 @@ class QemuDriver(Driver, PowerProtocol, ResetProtocol):
 
     def _ended(self) -> None:
         self._process.wait(PATIENCE)
-        self._process, self._monitor = None, None
+        self._process = None
+        if self._monitor is not None:
+            self._monitor.close()
+            self._monitor = None
 
     # --- memory ---
 
@@ -211,29 +211,24 @@ class QemuDriver(Driver, PowerProtocol, ResetProtocol):
     @Driver.check_active
     def qmp(self, command: str, **arguments: Any) -> Any:
         """Ask qemu's monitor. Raises GuestError where it refuses or is gone."""
-        with self._one_at_a_time:
-            if self._monitor is None:
-                raise GuestError("the guest is switched off")
-            try:
-                return self._monitor.execute(command, arguments)
-            except (QMPError, OSError, ValueError) as error:
-                raise self._error(f"{command}: {error}") from error
+        return self._asked(lambda monitor: monitor(command, **arguments))
+
+    def _asked(self, ask: Callable[[Qmp], Any]) -> Any:
+        if self._monitor is None:
+            raise GuestError("the guest is switched off")
+        try:
+            return ask(self._monitor)
+        except (QmpError, OSError, ValueError) as error:
+            raise self._error(str(error)) from error
 
     def slow(self, bytes_per_second: int) -> None:
         """So slow is the record's disk from now on; 0 takes it away."""
-        self.qmp("qom-set", path=f"/objects/{SPEED}", property="limits", value={"bps-total": bytes_per_second})
+        self._asked(lambda monitor: monitor.limit(SPEED, bps_total=bytes_per_second))
 
     def fail_writes(self, error: int) -> None:
         """Each write to the record's disk ends with this error (errno); 0 takes it away. Flushes pass."""
         below = self.record_disk(self.record)[-1]["node-name"]
-        if error:
-            rules = [{"event": "none", "iotype": "write", "errno": error}]
-            node = {"driver": "blkdebug", "node-name": FAULT, "image": below, "inject-error": rules}
-            self.qmp("blockdev-add", **node)
-            self.qmp("blockdev-reopen", options=[_throttled(FAULT)])
-        else:
-            self.qmp("blockdev-reopen", options=[_throttled(below)])
-            self.qmp("blockdev-del", **{"node-name": FAULT})
+        self._asked(lambda monitor: monitor.fail_writes(error, below, _throttled))
 
     def network(self, connected: bool) -> None:
         """Plug or unplug the second network, by which the guest reaches this machine as 10.0.3.2. SSH has its
@@ -268,18 +263,10 @@ class QemuDriver(Driver, PowerProtocol, ResetProtocol):
             self._process = subprocess.Popen(
                 [*self._arguments(kernel), *more], stdin=subprocess.DEVNULL, stdout=said, stderr=said
             )
-        monitor = socket.socket(socket.AF_UNIX)
-        monitor.settimeout(PATIENCE)
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                monitor.connect(str(self._folder / "monitor"))
-                break
-            except OSError as error:
-                if self._process.poll() is not None or time.monotonic() > end:
-                    raise self._error("qemu did not start") from error
-                time.sleep(0.02)
-        self._monitor = QMPMonitor(monitor.makefile("rb"), monitor.makefile("wb"))
+        try:
+            self._monitor = Qmp(self._folder / "monitor", PATIENCE, PATIENCE, self.running)
+        except (QmpError, OSError) as error:
+            raise self._error("qemu did not start") from error
 
     def _error(self, what: str) -> GuestError:
         log = (self._folder / "qemu.log").read_text(errors="replace") if self._folder else ""
