@@ -14,6 +14,7 @@ from hil_tests.drivers.systemd import STATE
 DEVICE = "/dev/disk/by-id/virtio-record"
 UNIT = "var-lib-tenohira.mount"
 BALLAST = f"{STATE}/ballast"
+NEARLY_MB = 4
 FORMAT = "mkfs.ext4 -q -F -m 0 -E lazy_itable_init=0,lazy_journal_init=0,nodiscard"
 
 
@@ -44,8 +45,11 @@ class GuestDiskDriver(Driver, DiskProtocol):
 
     @Driver.check_active
     def fill(self, leave_mb: int = 0) -> None:
-        room = f"$(($(df --output=avail -B1 {STATE} | tail -n 1) - {leave_mb << 20}))"
-        self._sh(f"fallocate -l {room} {BALLAST}")
+        """Nearly all at once; the map of the file needs room too, so the last blocks are written one by one."""
+        leave = max(leave_mb, NEARLY_MB) << 20
+        self._sh(f"fallocate -l $(($(df --output=avail -B1 {STATE} | tail -n 1) - {leave})) {BALLAST}")
+        if leave_mb < NEARLY_MB:
+            self._sh(f"cat /dev/zero >>{BALLAST} 2>/dev/null || true; sync -f {STATE}")
 
     @Driver.check_active
     def free(self) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,22 +162,26 @@ def test_fast_kernels_that_are_wrong_or_absent(bundles, monkeypatch, kernels, sa
     assert found.ok is False and said in found.said
 
 
-@pytest.fixture
+@contextmanager
 def stranger():
-    """An ordinary user where the tests run as root, to whom permissions apply."""
+    """An ordinary user where the tests run as root, to whom permissions apply. This checkout may lie where such a
+    user cannot read."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(65534)
-    yield
-    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
-def test_a_folder_that_may_not_be_written_to(stranger):
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o555)
-    # No bundles either: this checkout may lie where a stranger cannot read.
-    found = checked(selftest.software(folder, store=folder), "storage")
-    folder.rmdir()
+def test_a_folder_that_may_not_be_written_to():
+    with stranger():
+        folder = Path(tempfile.mkdtemp())
+        folder.chmod(0o555)
+        checks = selftest.software(folder, store=folder)  # there are no bundles either
+        folder.rmdir()
+    found = checked(checks, "storage")
     assert found.ok is False and "may not write" in found.said and "tenohira" in found.tip
 
 
