@@ -15,6 +15,7 @@ from hil_tests import baseline, compare, faults, history, report, results, rig
 from hil_tests.errors import HilError
 
 ROOT = Path(__file__).resolve().parents[1]
+CONFIGURATION = ROOT / "pyproject.toml"
 SUITE = Path(__file__).with_name("suite")
 ACTIONS = {
     "report": (report.report_arguments, report.report_command, "write the page of a run again"),
@@ -70,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     if not args.rig:
         raise HilError(f"name a rig: tenohira hil --rig NAME, one of {', '.join(rig.names())}")
+    if not CONFIGURATION.is_file():
+        raise HilError("a rig is run from a checkout of tenohira, which it puts on the target: clone it, make test")
     rig.load(args.rig)  # what is wrong is told in one line
     if args.fault and args.fault.partition(":")[0] not in faults.names():
         raise HilError(f"there is no fault {args.fault!r}; choose from {', '.join(faults.names())}")
@@ -84,7 +87,7 @@ def _run(args: argparse.Namespace) -> int:
     options += [part for size in args.size for part in ("--size", size)]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as upon Ctrl-C: fixtures close, no service stays
     code = pytest.main(
-        [str(SUITE), "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml"), "-p", "hil_tests.plugin",
+        [str(SUITE), "--rootdir", str(ROOT), "-c", str(CONFIGURATION), "-p", "hil_tests.plugin",
          "-p", "no:cacheprovider",
          "-W", "ignore::pytest.PytestAssertRewriteWarning", "--junit-xml", str(folder / "junit.xml"), *options]
     )  # fmt: skip
