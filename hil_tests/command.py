@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace) -> int:
     if not args.rig:
         raise HilError(f"name a rig: tenohira hil --rig NAME, one of {', '.join(rig.names())}")
     if not CONFIGURATION.is_file():
-        raise HilError("a rig is run from a checkout of tenohira, which it puts on the target: clone it, make test")
+        raise HilError("a rig is run from a checkout of tenohira, which it puts on the target; clone one")
     rig.load(args.rig)  # what is wrong is told in one line
     if args.fault and args.fault.partition(":")[0] not in faults.names():
         raise HilError(f"there is no fault {args.fault!r}; choose from {', '.join(faults.names())}")
