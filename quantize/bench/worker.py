@@ -101,6 +101,8 @@ class _SameAgain:
 
     def __init__(self, frame: Any) -> None:
         self.still = self.preview = lambda *_: frame
+        height, width = frame.pixels.shape[:2]
+        self.still_size = lambda *_: (width, height)
 
     def set(self, controls: Any) -> None: ...
     def close(self, deadline: float = 5.0) -> None: ...
