@@ -40,6 +40,7 @@ DEBIAN = "e2fsprogs qemu-utils qemu-system-arm openssh-client"
 SYSTEM_MB, RECORD_MB = 4096, 2048  # sparse
 KEPT = 3  # images, the ones used last
 MODULES = (*kernel.MODULES, "i6300esb")  # the watchdog that a board has
+STILL = (1640, 1232)  # pixels, a Camera Module 2's of half resolution: five megapixels take half a minute here
 PICTURES = 2  # simulated retinas, shown in turn; opening the virtual camera decodes and scales all of them
 # What a virtual machine has no use for, or a test no time: each unit costs emulated seconds.
 MASKED = (
@@ -181,7 +182,7 @@ def _photographs(folder: Path) -> None:
         quietly([sys.executable, "-m", "device.cli", *command])
         for n, path in enumerate(sorted(Path(drawn).glob("*.png"))):
             picture = Pictures.open(path).convert("RGB")
-            canvas = Pictures.new("RGB", environment.SIZES[0])
+            canvas = Pictures.new("RGB", STILL)
             scale = min(canvas.width / picture.width, canvas.height / picture.height)
             size = (int(picture.width * scale), int(picture.height * scale))
             place = ((canvas.width - size[0]) // 2, (canvas.height - size[1]) // 2)
@@ -191,6 +192,7 @@ def _photographs(folder: Path) -> None:
 
 def _lay(card: Path, image: Path) -> None:
     """What this machine has of its own."""
+    environment.offer(card, (STILL, environment.SIZES[1]))
     for name, text in FILES.items():
         (card / name).parent.mkdir(parents=True, exist_ok=True)
         (card / name).write_text(text)

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -115,17 +116,22 @@ def shims(root: Path) -> None:
         shutil.copy(HERE / name, folder)
     with (folder / "picamera2" / "__init__.py").open("a") as file:
         file.write("\nimport virtual_camera_shims  # appended by tenohira's hil_tests/virtual_camera\n")
+    offer(root, SIZES)
+    for name in ("tenohira", "pictures", "out"):
+        (root / name).mkdir()
+
+
+def offer(root: Path, sizes: Iterable[tuple[int, int]]) -> None:
+    """The virtual camera has frames of these sizes, the still's first, and shows what lies in /pictures."""
     formats = "".join(
-        f"  - width: {width}\n    height: {height}\n    frame_rates:\n    - 30\n" for width, height in SIZES
+        f"  - width: {width}\n    height: {height}\n    frame_rates:\n    - 30\n" for width, height in sizes
     )
     config = root / "usr/share/libcamera/pipeline/virtual/virtual.yaml"
-    config.parent.mkdir(parents=True)
+    config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(
         f'"Virtual0":\n  supported_formats:\n{formats}  frames:\n    path: "/pictures"\n'
         '  location: "CameraLocationBack"\n  model: "Virtual Eye"\n'
     )
-    for name in ("tenohira", "pictures", "out"):
-        (root / name).mkdir()
 
 
 def _quietly(command: list[str]) -> None:

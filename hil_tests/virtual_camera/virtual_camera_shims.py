@@ -7,14 +7,20 @@ picamera2; nothing of it is in ``device/``, whose camera code runs unchanged.
 * A camera without raw modes has none: picamera2 asks for them in any case to learn the sensor's resolution.
 * The virtual camera of libcamera 0.4 leaves each buffer's status as memory happened to be, and picamera2 throws
   pictures away whose status is not "success": pictures arrived or not by chance. Here, what has arrived is well.
+* It answers a request at once, and would keep a core busy with previews that nobody sees: a request waits until
+  ``PACE`` after the one before.
 """
 
 import mmap
 import os
+import threading
+import time
 
 import libcamera
 from picamera2 import picamera2 as library
 from picamera2.allocators.allocator import Allocator
+
+PACE = 0.1  # seconds from one frame to the next: the live picture's ten a second
 
 
 class MemoryAllocator(Allocator):
@@ -72,6 +78,22 @@ def modes(camera):
     return [{"format": str(stream.pixel_format), "size": (stream.size.width, stream.size.height)}]
 
 
+class Paced:
+    """``Camera.queue_request``, at a sensor's pace."""
+
+    def __init__(self, queue):
+        self._queue, self._next, self._lock = queue, 0.0, threading.Lock()
+
+    def __call__(self, camera, request):
+        with self._lock:
+            now = time.monotonic()
+            self._next = max(self._next + PACE, now)
+        time.sleep(self._next - now)
+        return self._queue(camera, request)
+
+
+paced = Paced(libcamera.Camera.queue_request)
+libcamera.Camera.queue_request = lambda camera, request: paced(camera, request)
 library.DmaAllocator = MemoryAllocator
 libcamera.FrameMetadata.status = property(lambda self: libcamera.FrameMetadata.Status.Success)
 library.Picamera2._get_raw_modes = modes
