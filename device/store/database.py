@@ -243,9 +243,10 @@ def _in_words(error: sqlite3.Error, folder: Path) -> StoreError:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH):
         return files.read_only(folder)
     if code == sqlite3.SQLITE_IOERR:
-        return files.full(folder) if _no_room(folder) else files.damaged(folder, error)
+        return files.full(folder) if _no_room(folder) else files.failing(folder, error)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or isinstance(error, sqlite3.OperationalError):
-        return files.damaged(folder, error)
+        # Where Linux closes a disk after an error, what SQLite shares in memory may go too: nothing is damaged
+        return files.failing(folder, error) if files.has_failed(folder) else files.damaged(folder, error)
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return StoreError(f"the record in {folder} was closed; open it again")
     return StoreError(

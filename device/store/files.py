@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -153,6 +154,23 @@ def damaged(folder: Path, why: object) -> StoreError:
         f"the record in {folder} is damaged ({why}); keep the folder as it is, and go on with the last backup, "
         "which is a whole record"
     )
+
+
+def failing(folder: Path, why: object) -> StoreError:
+    """The sentence for a disk that has failed, or that the system let nobody write to any more because it did."""
+    return StoreError(
+        f"the disk that holds {folder} has failed ({why}), as a worn card does; switch the instrument off and on, "
+        "and try again; if this comes back, replace the card"
+    )
+
+
+def has_failed(folder: Path) -> bool:
+    """Whether nothing can be put on a folder's disk, for other reasons than a lack of space."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return False
+    except OSError as error:
+        return error.errno in (errno.EROFS, errno.EIO)
 
 
 def busy(folder: Path) -> StoreBusyError:

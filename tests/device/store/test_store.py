@@ -1,5 +1,6 @@
 """The store: what was recorded is there, once, also for another process and after opening it again."""
 
+import errno
 import sqlite3
 import threading
 
@@ -408,6 +409,29 @@ def test_a_record_that_cannot_be_decoded_is_damaged(store):
     with pytest.raises(StoreError, match="is damaged") as error:
         store.visit(visit.uid)
     assert Translator("ja").knows(str(error.value))
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR])
+def test_a_disk_that_was_closed_for_writing_is_no_damaged_record(store, monkeypatch, code):
+    def closed(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", closed)
+    with pytest.raises(StoreError, match="switch the instrument off and on") as error:
+        _fail(store, code)
+    assert Translator("ja").knows(str(error.value))
+
+
+def test_what_sqlite_cannot_read_is_damaged_where_the_disk_is_well(store):
+    with pytest.raises(StoreError, match="is damaged"):
+        _fail(store, sqlite3.SQLITE_CORRUPT)
+
+
+def _fail(store: Store, code: int) -> None:
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = code
+    with store.database.reading():
+        raise error
 
 
 def test_visits_survive_a_later_version_that_knows_more(store):
