@@ -18,7 +18,7 @@ MOST = 64  # connections at the same time; more are refused
 PIECE = 16384  # bytes that are passed on at once
 STUCK = 60.0  # seconds until one that takes nothing is given up
 LOOK = 0.05  # seconds between two looks at the fault, for what waits
-USER_NETWORK = "10.0.2.2"  # qemu's name for this machine's loopback
+USER_NETWORK = "10.0.3.2"  # this machine's loopback, as qemu shows it to the virtual Pi (rigs/pi-virtual.yaml)
 
 
 @dataclass(frozen=True)
