@@ -36,3 +36,10 @@ class BenchError(TenohiraError):
 
     Do: what the message says.
     """
+
+
+class McuError(TenohiraError):
+    """A bundle does not pass the checks for microcontrollers, or its C sources cannot be written.
+
+    Do: what the message says. No source is written where a check fails.
+    """

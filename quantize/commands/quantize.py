@@ -24,6 +24,7 @@ from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize import decision, measure, parity
 from quantize.card import licence, model_card
 from quantize.chain import Converted, convert_network
+from quantize.mcu import command as mcu
 from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
@@ -44,15 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", help="run folder, or NAME for runs/NAME (else the released run of that name)")
     parser.add_argument("--out", type=Path, help="folder for the bundle (default: the run folder)")
     parser.add_argument(
+        "--target", choices=("bundle", "mcu"), default="bundle",
+        help="mcu: check a finished bundle (its file, its run, or a shipped one's name) for microcontrollers and "
+        "write it as C (--out: default NAME-VERSION-mcu)",
+    )  # fmt: skip
+    parser.add_argument(
         "--key", type=Path, default=DEVELOPMENT_KEY, help="Ed25519 key (default: the development key)"
     )
     parser.add_argument("--version", default=device.__version__, help="of the bundle (default: %(default)s)")
     parser.add_argument("--calibration", type=int, default=128, metavar="N", help="training images (default: 128)")
     parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data)")
+    mcu.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, check, measure, report, sign. Returns 0; any failure raises before a bundle is written."""
+    if args.target == "mcu":
+        return mcu.run(args)
     key = read_private_key(args.key)
     trained = load_run(args.run)
     recipe, root = trained.recipe, data_root(args.data)
