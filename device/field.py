@@ -37,7 +37,11 @@ def blocks(image: UInt8Image, size: int) -> tuple[UInt8Image, int]:
     """
     k = max(1, max(image.shape[:2]) // size)
     height, width = (max(1, n // k) for n in image.shape[:2])
-    small: UInt8Image = cv2.resize(image[: height * k, : width * k], (width, height), interpolation=cv2.INTER_AREA)
+    whole = image[: height * k, : width * k]
+    how = cv2.INTER_AREA
+    if k == 3:  # the same, to the bit, in half of the time: OpenCV vectorizes this mean, and only halving of those
+        whole, how = cv2.blur(whole, (3, 3), anchor=(0, 0)), cv2.INTER_NEAREST
+    small: UInt8Image = cv2.resize(whole, (width, height), interpolation=how)
     return small, k
 
 
@@ -52,16 +56,16 @@ def find_field(image: UInt8Image) -> Field:
     bright = cv2.medianBlur(cv2.max(cv2.max(red, green), blue), 5)
     # The surround is the darkest thing in the picture; sensors give it a pedestal of a few grey levels.
     floor, top = (float(v) for v in np.percentile(bright, (1, 95)))
-    lit = (bright > floor + max(6.0, 0.09 * (top - floor))).astype(np.uint8)
+    _, lit = cv2.threshold(bright, floor + max(6.0, 0.09 * (top - floor)), 1, cv2.THRESH_BINARY)
     if floor > 40:  # no surround: even the darkest percent is lit
         lit[:] = 1
     lit = cv2.morphologyEx(lit, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(lit)
+    count, labels = cv2.connectedComponents(lit)
     if count < 2:
         return Field(Square.whole(height, width), np.full(lit.shape, 255, np.uint8), True)
-    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    x, y, w, h = (int(v) for v in stats[largest, :4])
+    largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
     mask = (labels == largest).astype(np.uint8) * np.uint8(255)
+    x, y, w, h = cv2.boundingRect(mask)
     edge = max(2, WORKING_SIZE // 32)
     corners = (mask[:edge, :edge], mask[:edge, -edge:], mask[-edge:, :edge], mask[-edge:, -edge:])
     dark_corners = sum(int(c.mean() < 128) for c in corners)

@@ -66,10 +66,10 @@ def locate(logits: FloatImage, square: Square, size: int) -> Disc | None:
     found = most_probable(fine)
     if found is None:
         return None
-    ys, xs = np.nonzero(found[0])
+    m = cv2.moments(found[0], binaryImage=True)
     pixel = square.side / size
     return Disc(
-        square.x + (float(xs.mean()) + 0.5) * pixel,
-        square.y + (float(ys.mean()) + 0.5) * pixel,
-        2 * float(np.sqrt(len(xs) / np.pi)) * pixel,
+        square.x + (m["m10"] / m["m00"] + 0.5) * pixel,
+        square.y + (m["m01"] / m["m00"] + 0.5) * pixel,
+        2 * float(np.sqrt(m["m00"] / np.pi)) * pixel,
     )

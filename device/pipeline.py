@@ -107,6 +107,7 @@ class Outline:
     """Disc and cup, cleaned, in the region of interest where they were found."""
 
     square: Square
+    seen: Int8Image  # the network's input
     disc: Region
     cup: Region
     settled: bool  # the disc lies where the region of interest expects it
@@ -219,7 +220,10 @@ class Pipeline:
             if faults:
                 return replace(exam, reasons=tuple(faults))
             measures = measurement.measure_disc(outline.disc, outline.cup, frame.laterality)
-        logit = float(self._infer("glaucoma", pixels, outline.square, clock)[0, 0])
+        seen = outline.seen
+        if seen.shape != self.models["glaucoma"].network.input.shape:
+            seen = self._see("glaucoma", pixels, outline.square, clock)
+        logit = float(self._infer("glaucoma", seen, clock)[0, 0])
         chance = verdict.probability(self.models["glaucoma"].manifest, logit, measures.vcdr)
         decision = verdict.decide({"glaucoma_probability": chance, "vcdr": measures.vcdr}, self.points)
         return replace(
@@ -271,7 +275,7 @@ class Pipeline:
     def _locate(self, pixels: UInt8Image, field_square: Square, view: str, clock: Stopwatch) -> Disc | None:
         height, width = pixels.shape[:2]
         square = Square.whole(height, width) if view == "disc" else field_square
-        logits = self._infer("disc_finder", pixels, square, clock)[0, ..., 0]
+        logits = self._infer("disc_finder", self._see("disc_finder", pixels, square, clock), clock)[0, ..., 0]
         with clock.stage("geometry"):
             disc = localization.locate(logits, square, self.models["disc_finder"].network.input.shape[1])
         if disc is not None and not (0 <= disc.cx < width and 0 <= disc.cy < height):
@@ -287,14 +291,15 @@ class Pipeline:
         """
         spec = self.models["disc_cup"].network.output
         for repeat in range(1 + REPEATS):
-            raw = self._run("disc_cup", pixels, disc.roi(), clock)[0]
+            seen = self._see("disc_cup", pixels, disc.roi(), clock)
+            raw = self._run("disc_cup", seen, clock)[0]
             with clock.stage("geometry"):
                 both = segmentation.regions(raw, spec.zero_point, disc.roi(), pixels.shape[:2])
                 whole = segmentation.clean(both[0])
                 cup = segmentation.clean(segmentation.clip(both[1], whole))
                 certainty = segmentation.certainty(raw[..., 0], spec.zero_point, spec.scale)
                 certain = certainty >= (self.models["disc_cup"].manifest.certainty or 0.0)
-                outline = Outline(disc.roi(), whole, cup, settled=False, certain=certain)
+                outline = Outline(disc.roi(), seen, whole, cup, settled=False, certain=certain)
                 found = outline.found
             if found is None:
                 break
@@ -313,7 +318,7 @@ class Pipeline:
         shape, spec = pixels.shape[:2], self.models["faz"].network.output
         square, expected = Square.whole(*shape), None
         for _ in range(2 + REPEATS):
-            raw = self._run("faz", pixels, square, clock)
+            raw = self._run("faz", self._see("faz", pixels, square, clock), clock)
             with clock.stage("geometry"):
                 region = segmentation.regions(_central(raw, spec), spec.zero_point, square, shape)[0]
                 region = segmentation.clean(region)
@@ -325,17 +330,19 @@ class Pipeline:
             expected, square = found, found.roi("faz")
         return region, False
 
-    def _run(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> Int8Image:
-        """The raw int8 answer of a task's network to ``square`` of a photograph."""
-        network = self.models[task].network
+    def _see(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> Int8Image:
+        """The input of a task's network: ``square`` of a photograph."""
         with clock.stage("geometry"):
-            x = to_int8(network_input(pixels, square, network.input.shape[1]))[None]
-        with clock.stage(task):
-            return network.run(x)
+            return to_int8(network_input(pixels, square, self.models[task].network.input.shape[1]))[None]
 
-    def _infer(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> npt.NDArray[np.float32]:
+    def _run(self, task: str, seen: Int8Image, clock: Stopwatch) -> Int8Image:
+        """The raw int8 answer of a task's network."""
+        with clock.stage(task):
+            return self.models[task].network.run(seen)
+
+    def _infer(self, task: str, seen: Int8Image, clock: Stopwatch) -> npt.NDArray[np.float32]:
         """The same as logits."""
-        return _dequantized(self._run(task, pixels, square, clock), self.models[task].network.output)
+        return _dequantized(self._run(task, seen, clock), self.models[task].network.output)
 
 
 def internal_error(error: Exception, laterality: str = "unknown") -> Examination:

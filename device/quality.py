@@ -23,6 +23,7 @@ from device.likeness import features, likeness
 
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Index = npt.NDArray[np.intp]
 
 WORKING_SIZE = 320  # pixels of the field's side; enough to see a vessel, little enough for a preview stream
 FINE, COARSE = 1.0, 4.0  # standard deviations, in working pixels, of the two scales that edges are compared at
@@ -214,6 +215,7 @@ def _placing(lit: Mask, offset: float, extent: float) -> Iterator[Finding]:
 class Details(NamedTuple):
     """The inner field of view at the working size: planes of green, and details of red and green, by pixel."""
 
+    at: Index  # of the n pixels in a flattened plane: every fourth one
     fine: Plane
     coarse: Plane
     grain: float  # median difference from the neighbours, in grey levels
@@ -224,14 +226,15 @@ class Details(NamedTuple):
 
 def details(image: UInt8Image, inner: Mask) -> Details:
     """What ``inner`` of a WORKING_SIZE x WORKING_SIZE photograph shows at the two scales."""
-    red, green = (np.ascontiguousarray(image[..., channel]).astype(np.float32) for channel in (0, 1))
+    at = np.flatnonzero(inner)[::4]
+    red, green = (cv2.extractChannel(image, channel).astype(np.float32) for channel in (0, 1))
     fine = cv2.GaussianBlur(green, (0, 0), FINE)  # green is where vessels show best
     coarse = cv2.GaussianBlur(green, (0, 0), COARSE)
-    grain = float(np.median(np.abs(green[inner][::4] - fine[inner][::4])))
-    red_fine, red_soft = (cv2.GaussianBlur(red, (0, 0), scale)[inner][::4] for scale in (FINE, COARSE))
-    faint, soft = fine[inner][::4], coarse[inner][::4]
+    grain = float(np.median(np.abs(green.take(at) - fine.take(at))))
+    red_fine, red_soft = (cv2.GaussianBlur(red, (0, 0), scale).take(at) for scale in (FINE, COARSE))
+    faint, soft = fine.take(at), coarse.take(at)
     stands_out = [((a - b) / (b + 10)).astype(np.float32) for a, b in ((red_fine, red_soft), (faint, soft))]
-    return Details(fine, coarse, grain, stands_out[0], stands_out[1], image[inner][::16])
+    return Details(at, fine, coarse, grain, stands_out[0], stands_out[1], image.reshape(-1, 3)[at[::4]])
 
 
 def darker(image: UInt8Image, where: Mask, share: float) -> Mask:
@@ -250,19 +253,19 @@ def _hidden(lit: Mask, bright: Mask) -> Finding:
     outline = cv2.findContours(lit.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     (x, y), radius = cv2.minEnclosingCircle(max(outline, key=len))
     side = 2 * round(radius) + 1
-    padded = cv2.copyMakeBorder(bright.view(np.uint8), side, side, side, side, cv2.BORDER_CONSTANT, value=0)
-    shown = crop(padded, Square(round(x) + side - side // 2, round(y) + side - side // 2, side)) > 0
+    shown = crop(bright.view(np.uint8), Square(round(x) - side // 2, round(y) - side // 2, side)) > 0
     disc = cv2.circle(np.zeros((side, side), np.uint8), (side // 2, side // 2), round(0.48 * side), 1, -1) > 0
     dark = disc & ~shown & shown[::-1, ::-1]
     share = float(dark[disc].mean())
-    rows, columns = (float(np.abs(n.mean() - side // 2)) if len(n) else 0.0 for n in np.nonzero(dark))
+    m = cv2.moments(dark.view(np.uint8), binaryImage=True)
+    columns, rows = (abs(m[n] / max(m["m00"], 1.0) - side // 2) for n in ("m10", "m01"))
     return _finding(LID if rows > columns else OFF_CENTRE, "hidden", share)
 
 
 def _detail(image: UInt8Image, inner: Mask, is_crop: bool) -> tuple[tuple[Finding, ...], float]:
     """Grain, contrast, likeness and sharpness, and the score of the sharpness in all directions together."""
     d = details(image, inner)
-    sharp, soft = image[..., 1][inner][::4], d.coarse[inner][::4]
+    sharp, soft = image.reshape(-1, 3)[d.at, 1], d.coarse.take(d.at)
     detail = np.abs(sharp - soft) / (soft + 10)
     width, narrow, wide = _edges(d.fine, d.coarse, inner)
     moved = wide > UNEVEN_EDGES * narrow
@@ -307,10 +310,10 @@ def _inscribed() -> Mask:
 
 def inner_of(lit: Mask) -> Mask:
     """Without a margin that the edge of the field reaches into through the blurs."""
-    margin = int(7 * COARSE)
-    padded = cv2.copyMakeBorder(lit.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-    inside: Mask = cv2.distanceTransform(padded, cv2.DIST_C, 3)[1:-1, 1:-1] > margin
-    return inside
+    side = 2 * int(7 * COARSE) + 1
+    window = np.ones((side, side), np.uint8)
+    inside: UInt8Image = cv2.erode(lit.view(np.uint8), window, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return inside.view(np.bool_)
 
 
 def _edges(fine: Plane, coarse: Plane, inner: Mask) -> tuple[float, float, float]:
@@ -319,15 +322,15 @@ def _edges(fine: Plane, coarse: Plane, inner: Mask) -> tuple[float, float, float
     An edge of width b, blurred by s, has a slope in proportion to 1 / sqrt(s^2 + b^2): comparing the slopes at
     two scales gives b, whatever the contrast. Slopes are compared as tensors, where grain averages out.
     """
-    across, down = (
-        np.stack([cv2.Sobel(plane, cv2.CV_32F, dx, 1 - dx, scale=1 / 8)[inner] for plane in (fine, coarse)])
-        for dx in (1, 0)
+    sharp, soft = (
+        [cv2.Sobel(plane, cv2.CV_32F, dx, 1 - dx, scale=1 / 8) for dx in (1, 0)] for plane in (fine, coarse)
     )
     # Chosen at the coarse scale, where grain is averaged out: it would choose itself, and pass for sharp edges.
-    strength = across[1] ** 2 + down[1] ** 2
-    strong = strength >= np.percentile(strength[::4], 97)
-    slopes = np.stack([across[:, strong], down[:, strong]], axis=1).astype(np.float64)  # scale, axis, pixel
-    both, self_ = slopes[0] @ slopes[1].T, slopes[1] @ slopes[1].T  # 2 x 2, by axis
+    at = np.flatnonzero(inner)
+    strength = sum(slope.take(at) ** 2 for slope in soft)
+    at = at[strength >= np.percentile(strength[::4], 97)]
+    steep, even = (np.stack([slope.take(at) for slope in s]).astype(np.float64) for s in (sharp, soft))
+    both, self_ = steep @ even.T, even @ even.T  # 2 x 2, by axis
     if np.linalg.det(self_) <= 1e-9 * np.trace(self_) ** 2:  # no edges, or all in one direction
         return (_width(float(np.trace(both) / max(np.trace(self_), 1e-9))),) * 3
     ratios = np.linalg.eigvals(np.linalg.solve(self_, (both + both.T) / 2)).real

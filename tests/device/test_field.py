@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from device.field import find_field
+from device.field import blocks, find_field
 
 
 def fundus(height: int, width: int, centre: tuple[int, int], radius: int, surround: int = 0) -> np.ndarray:
@@ -68,3 +68,12 @@ def test_an_even_picture_gives_the_whole_frame(value):
 def test_a_picture_of_odd_size():
     image = fundus(401, 563, (280, 200), 170)
     near(find_field(image).square, (280, 200), 340, 6)
+
+
+@pytest.mark.parametrize("k", range(1, 8))
+def test_blocks_are_means_of_whole_blocks(k):
+    image = np.random.default_rng(k).integers(0, 256, (20 * k + k - 1, 30 * k + k // 2, 3), np.uint8)
+    small, size = blocks(image, 30)
+    exact = image[: 20 * k, : 30 * k].reshape(20, k, 30, k, 3).mean(axis=(1, 3))
+    assert size == k and small.shape == (20, 30, 3)
+    assert np.abs(small - exact).max() <= 0.5
