@@ -32,9 +32,9 @@ from device.errors import BusyError, StoreError
 from device.field import find_field
 from device.frame import Frame
 from device.geometry import UInt8Image
-from device.imaging import decode
+from device.imaging import decode, encode_jpeg
 from device.laterality import seen
-from device.live import Live, LivePreview, encode_jpeg
+from device.live import Live, LivePreview
 from device.outbox import UNREAD
 from device.pipeline import GLAUCOMA, Examination, Pipeline, Stopwatch, internal_error
 from device.record import Capture, Eye, NotImaged, Settings, Shot, Visit, now
@@ -337,7 +337,7 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
     """The record of a capture and its pictures, as bytes: photograph, overlay, masks."""
     kept, frame, exam = burst.kept, burst.kept.frame, burst.kept.exam
     start = time.perf_counter()
-    drawn = encode_jpeg(np.asarray(overlay.draw(frame.pixels, exam)), OVERLAY_QUALITY)
+    drawn = encode_jpeg(overlay.draw(frame.pixels, exam), OVERLAY_QUALITY, keep=False)
     masks = {name: encode_png(region.in_image(frame.pixels.shape[:2])) for name, region in exam.masks.items()}
     timings = {"photograph": burst.took_ms, **kept.timings_ms, "draw": (time.perf_counter() - start) * 1e3}
     image, raw = digest(kept.jpeg), [frame.raw] if frame.raw else []

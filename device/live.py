@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
-
 from device.camera import Camera, Controls
 from device.closing import Closing
 from device.coaching import Coaching
 from device.errors import TenohiraError
 from device.geometry import UInt8Image
+from device.imaging import encode_jpeg
 
 WATCHED = 5.0  # seconds after the last look until the preview rests: it costs power, and light in the eye
 PATIENCE = 3.0  # seconds for a preview picture; the first one waits for the camera to start
@@ -171,11 +170,3 @@ class LivePreview(Closing):
         end = time.monotonic() + seconds
         while not self._ended and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.5))
-
-
-def encode_jpeg(pixels: UInt8Image, quality: int) -> bytes:
-    """An RGB H x W x 3 picture as JPEG; at 95 and more without colour subsampling."""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if quality >= 95:
-        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return bytes(cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes())

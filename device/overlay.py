@@ -7,13 +7,14 @@ shape and line as well (triangle, circle, square; solid, dashed).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from device.geometry import Square, UInt8Image, crop
+from device.geometry import UInt8Image, crop
 from device.pipeline import Examination
 from device.segmentation import Region
 from device.verdict import Outcome
@@ -41,41 +42,53 @@ def words_of(exam_task: str, outcome: Outcome) -> str:
     return "MEASURED" if exam_task == "faz" and outcome is Outcome.NO_REFERRAL else WORDS[outcome]
 
 
-def draw(pixels: UInt8Image, exam: Examination) -> Image.Image:
-    """The result of an examination as a picture, from its RGB H x W x 3 photograph."""
+def draw(pixels: UInt8Image, exam: Examination) -> UInt8Image:
+    """The result of an examination as a picture, from its photograph; both are RGB, H x W x 3."""
     height, width = pixels.shape[:2]
-    longest = min(max(max(height, width), SHORTEST), LONGEST)
-    panels = [_panel(pixels, Square.whole(height, width), longest / max(height, width), exam, trim=True)]
+    scale = min(max(max(height, width), SHORTEST), LONGEST) / max(height, width)
+    panels = [Panel(pixels, 0, 0, scale)]
     if exam.disc is not None and exam.disc.diameter < CLOSE_UP_BELOW * max(height, width):
-        side = min(panels[0].height, LONGEST // 2)
-        panels.append(_panel(pixels, exam.disc.roi(), side / exam.disc.roi().side, exam, trim=False))
+        roi = exam.disc.roi()
+        panels.append(Panel(crop(pixels, roi), roi.x, roi.y, min(panels[0].size[1], LONGEST // 2) / roi.side))
     gap = 8 if len(panels) > 1 else 0
-    canvas_width = max(sum(p.width for p in panels) + gap, SHORTEST)
+    canvas_width = max(sum(p.size[0] for p in panels) + gap, SHORTEST)
     caption = _caption(canvas_width, exam)
-    top = max(p.height for p in panels)
-    canvas = Image.new("RGB", (canvas_width, top + caption.height), "#000000")
+    top = max(p.size[1] for p in panels)
+    canvas = np.zeros((top + caption.height, canvas_width, 3), np.uint8)
+    canvas[top:] = np.asarray(caption)
     x = 0
     for panel in panels:
-        canvas.paste(panel, (x, (top - panel.height) // 2))
-        x += panel.width + gap
-    canvas.paste(caption, (0, top))
+        w, h = panel.size
+        y = (top - h) // 2
+        panel.draw_on(canvas[y : y + h, x : x + w], exam)
+        x += w + gap
     return canvas
 
 
-def _panel(pixels: UInt8Image, square: Square, scale: float, exam: Examination, *, trim: bool) -> Image.Image:
-    """A square of the photograph, scaled, with the outlines; ``trim`` cuts what lies outside of the photograph."""
-    part = pixels if trim else crop(pixels, square)
-    x0, y0 = (0, 0) if trim else (square.x, square.y)
-    size = max(1, round(part.shape[1] * scale)), max(1, round(part.shape[0] * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    canvas = np.ascontiguousarray(cv2.resize(part, size, interpolation=how))
-    for name, region in exam.masks.items():
-        colour, dashed = LINES[name]
-        for outline in _outlines(region):
-            points = (outline + 0.5 - (x0, y0)) * scale
-            _stroke(canvas, points, CASING, 4, dashed)
-            _stroke(canvas, points, colour, 2, dashed)
-    return Image.fromarray(canvas)
+class Panel(NamedTuple):
+    """A part of the photograph (h x w x 3) whose top left pixel is (x, y), shown ``scale`` times as large."""
+
+    part: UInt8Image
+    x: int
+    y: int
+    scale: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height when it is shown."""
+        height, width = self.part.shape[:2]
+        return max(1, round(width * self.scale)), max(1, round(height * self.scale))
+
+    def draw_on(self, canvas: UInt8Image, exam: Examination) -> None:
+        """Fill a canvas of this size with it, and with the outlines."""
+        how = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
+        cv2.resize(self.part, self.size, dst=canvas, interpolation=how)
+        for name, region in exam.masks.items():
+            colour, dashed = LINES[name]
+            for outline in _outlines(region):
+                points = (outline + 0.5 - (self.x, self.y)) * self.scale
+                _stroke(canvas, points, CASING, 4, dashed)
+                _stroke(canvas, points, colour, 2, dashed)
 
 
 def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:

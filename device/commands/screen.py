@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
-import statistics
 import sys
 import traceback
 from collections import Counter
@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
-from device import pipeline, results
+from device import memory, pipeline, results
 from device.errors import UnreadableImageError, UsageError
 from device.frame import Frame
-from device.imaging import read_image
+from device.imaging import encode_jpeg, read_image
 from device.pipeline import Examination, Pipeline, Stopwatch, internal_error
 from device.record import EYES
 from device.results import OutputError, Row, Writer, failed_row, row_of
@@ -29,6 +29,7 @@ from device.samples import ATTRIBUTION_FILE
 NOTHING_READ = 4
 INTERNAL_ERROR = 5
 MOST_THREADS = 64
+OVERLAY_QUALITY = 90  # of the JPEG
 LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".part" must fit into the 255 of file systems as well
 TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ}
 EXIT_CODES = """
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     BundleError and KeyFileError for refused bundles, OutputError where results cannot be written.
     """
     _check(args)
+    memory.keep_little()
     items = list(find_images(args.paths, args.out))
     machine = Pipeline.load(args.bundles, args.keys, TASKS[args.task], args.threads, args.operating_point)
     if args.out is not None:
@@ -255,16 +257,18 @@ def _save(
     masks = {}
     for name, region in exam.masks.items():
         relative = Path("masks", f"{item.stem}.{name}.png")
-        mask = region.in_image(frame.pixels.shape[:2])
-        _write_picture(args.out / relative, mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        mask = io.BytesIO()
+        Image.fromarray(region.in_image(frame.pixels.shape[:2])).save(mask, "PNG", compress_level=1)
+        results.write_file(args.out / relative, mask.getvalue())
         masks[name] = str(relative)
     if args.no_overlay:
         return masks, None
     from device import overlay
 
     relative = Path("overlays", f"{item.stem}.jpg")
-    picture = np.asarray(overlay.draw(frame.pixels, exam))[..., ::-1]  # OpenCV writes BGR
-    _write_picture(args.out / relative, picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    memory.trim()  # a run's peak is here
+    drawn = overlay.draw(frame.pixels, exam)
+    results.write_file(args.out / relative, encode_jpeg(drawn, OVERLAY_QUALITY, keep=False))
     return masks, str(relative)
 
 
@@ -287,10 +291,6 @@ def _save_dicom(item: Item, frame: Frame, exam: Examination, row: Row, args: arg
         results.write_file(args.out / relative, data)
         paths[name] = str(relative)
     return paths
-
-
-def _write_picture(path: Path, picture: np.ndarray, options: list[int]) -> None:
-    results.write_file(path, cv2.imencode(path.suffix, picture, options)[1].tobytes())
 
 
 def _show(rows: list[Row], args: argparse.Namespace) -> None:
@@ -350,7 +350,7 @@ def _print_table(rows: list[Row]) -> None:
     if total:
         networks = sum(row.timings_ms.get(name, 0.0) for row in rows for name in row.bundles)
         share = networks / sum(total)
-        print(f"median {statistics.median(total):.0f} ms from file to verdict, {share:.0%} in networks")
+        print(f"median {np.median(total):.0f} ms from file to verdict, {share:.0%} in networks")
 
 
 def _check(args: argparse.Namespace) -> None:

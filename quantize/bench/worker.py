@@ -113,8 +113,8 @@ def coaching(photograph: str, width: int) -> Subject:
     import cv2
 
     from device.coaching import Coach
-    from device.imaging import read_image
-    from device.live import PREVIEW_QUALITY, encode_jpeg
+    from device.imaging import encode_jpeg, read_image
+    from device.live import PREVIEW_QUALITY
 
     pixels = read_image(photograph).pixels
     height = round(pixels.shape[0] * width / pixels.shape[1])

@@ -35,13 +35,13 @@ def test_photograph_close_up_and_caption_fit(size):
     picture = paint(size, (250 * k, 190 * k), (60 * k, 66 * k), (30 * k, 33 * k))
     drawn = draw(picture, build().screen(frame(picture)))
     photograph = min(max(size, overlay.SHORTEST), LONGEST)
-    assert drawn.width == photograph + 8 + min(photograph, LONGEST // 2)
-    assert photograph < drawn.height < 1.5 * photograph
+    assert drawn.shape[1] == photograph + 8 + min(photograph, LONGEST // 2)
+    assert photograph < drawn.shape[0] < 1.5 * photograph
 
 
 def test_the_outline_runs_along_the_disc():
     picture = paint(1000, (500, 500), (400, 440), (200, 220), surround=False)
-    drawn = np.asarray(draw(picture, build().screen(frame(picture))))[:1000]
+    drawn = draw(picture, build().screen(frame(picture)))[:1000]
     blue = np.all(np.abs(drawn.astype(int) - (86, 180, 233)) < 40, axis=2)
     ys, xs = np.nonzero(blue)
     radius = np.hypot((xs - 500) / 200, (ys - 500) / 220)
@@ -50,7 +50,7 @@ def test_the_outline_runs_along_the_disc():
 
 def test_the_cups_line_is_dashed_and_the_discs_is_not():
     picture = paint(1000, (500, 500), (400, 440), (240, 260), surround=False)
-    drawn = np.asarray(draw(picture, build().screen(frame(picture))))
+    drawn = draw(picture, build().screen(frame(picture)))
     angles = np.linspace(0, 2 * np.pi, 720, endpoint=False)
 
     drawn_over = np.any(drawn[:1000] != picture, axis=2)
@@ -79,14 +79,14 @@ def test_the_band_has_the_outcomes_colour(logit, outcome):
     picture = paint(600, (300, 300), (300, 300), (150, 150), surround=False)
     exam = build(logit=logit).screen(frame(picture))
     assert exam.outcome is outcome
-    assert draw(picture, exam).getpixel((2, 604)) == of_hex(COLOURS[outcome])
+    assert tuple(draw(picture, exam)[604, 2]) == of_hex(COLOURS[outcome])
 
 
 def test_ungradable_shows_no_number():
     picture = paint(600)
     nothing = build(finder=ColourNetwork(DISC_GREEN, tamper=lambda g: g * 0)).screen(frame(picture))
     assert overlay.numbers_of(nothing) == []
-    assert draw(picture, nothing).getpixel((2, 604)) == of_hex(COLOURS[Outcome.UNGRADABLE])
+    assert tuple(draw(picture, nothing)[604, 2]) == of_hex(COLOURS[Outcome.UNGRADABLE])
     measured = build(vcdr_points=(point("vcdr", 0.7),)).screen(frame(picture))
     assert f"{measured.vcdr:.2f}" in overlay.numbers_of(measured)[0]
 
