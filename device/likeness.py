@@ -8,6 +8,8 @@ other things: ``python -m train.likeness`` fits and measures it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,13 +33,23 @@ def features(details: tuple[Plane, Plane], colours: UInt8Image) -> npt.NDArray[n
     them. ``colours`` are m x 3, RGB.
     """
     red, green = (plane.astype(np.float64) for plane in details)
-    faint, strong = np.log(np.percentile(np.abs(green), (50, 99)) + 1e-3)
-    deep = green <= np.percentile(green, 3)
+    faint, strong = (np.log(quantile(np.abs(green), share) + 1e-3) for share in (0.5, 0.99))
+    deep = green <= quantile(green, 0.03)
     ratio = float(red[deep] @ green[deep]) / max(float(green[deep] @ green[deep]), 1e-9)
     spread = float(red.std() * green.std())
     together = float(((red - red.mean()) * (green - green.mean())).mean()) / spread if spread > 1e-9 else 1.0
     r, g, b = np.log(colours.astype(np.float64) + 10).mean(axis=0)
     return np.array([ratio, together, faint, strong, strong - faint, r - g, g - b])
+
+
+def quantile(values: npt.NDArray[Any], share: float) -> float:
+    """What ``np.quantile`` says, in a fraction of its time: it puts more into order than the answer needs."""
+    place = share * (values.size - 1)
+    k = int(place)
+    ordered = np.partition(values, k, axis=None)
+    low = float(ordered[k])
+    step = float(ordered[k + 1 :].min()) - low if k + 1 < values.size else 0.0
+    return low + step * (place - k)
 
 
 def likeness(values: npt.NDArray[np.float64]) -> float:

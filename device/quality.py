@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from device.field import Field, blocks
 from device.geometry import Square, UInt8Image, crop, resize
-from device.likeness import features, likeness
+from device.likeness import features, likeness, quantile
 
 Plane = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -187,14 +187,14 @@ def _exposure(retina: UInt8Image, bright: UInt8Image, is_crop: bool) -> Iterator
     """Light and colour of some pixels of the retina (n x 3, and their luminance)."""
     red, green, blue = np.ascontiguousarray(retina.astype(np.int16).T)
     most, least = (f(f(red, green), blue) for f in (np.maximum, np.minimum))
-    yield _finding(UNDER, "brightness", float(np.percentile(bright, 75)))
-    yield _finding(OVER, "glare", float(np.median(bright)))
+    yield _finding(UNDER, "brightness", quantile(bright, 0.75))
+    yield _finding(OVER, "glare", quantile(bright, 0.5))
     yield _finding(OVER, "burnt", max(float((bright > 235).mean()), float((green >= 248).mean())))
     yield _finding(NO_FUNDUS, "reddish", float(((red >= green - 6) & (green >= blue - 12)).mean()))
     yield _finding(NO_FUNDUS, "colour", float(((most - least) / (most + 8)).mean()))
     if not is_crop:
         yield _finding(DUST, "white", float((least >= 225).mean()))
-        yield _finding(PUPIL, "shade", float((most < 0.25 * np.percentile(most, 80)).mean()))
+        yield _finding(PUPIL, "shade", float((most < 0.25 * quantile(most, 0.8)).mean()))
 
 
 def _centre_of(light: UInt8Image) -> tuple[float, float]:
@@ -230,7 +230,7 @@ def details(image: UInt8Image, inner: Mask) -> Details:
     red, green = (cv2.extractChannel(image, channel).astype(np.float32) for channel in (0, 1))
     fine = cv2.GaussianBlur(green, (0, 0), FINE)  # green is where vessels show best
     coarse = cv2.GaussianBlur(green, (0, 0), COARSE)
-    grain = float(np.median(np.abs(green.take(at) - fine.take(at))))
+    grain = quantile(np.abs(green.take(at) - fine.take(at)), 0.5)
     red_fine, red_soft = (cv2.GaussianBlur(red, (0, 0), scale).take(at) for scale in (FINE, COARSE))
     faint, soft = fine.take(at), coarse.take(at)
     stands_out = [((a - b) / (b + 10)).astype(np.float32) for a, b in ((red_fine, red_soft), (faint, soft))]
@@ -241,7 +241,7 @@ def darker(image: UInt8Image, where: Mask, share: float) -> Mask:
     """What of a picture is darker, in its brightest channel, than a share of what is bright in ``where``."""
     red, green, blue = cv2.split(image)
     most: UInt8Image = cv2.max(cv2.max(red, green), blue)
-    dim: Mask = most < share * np.percentile(most[::4, ::4][where[::4, ::4]], 90)
+    dim: Mask = most < share * quantile(most[::4, ::4][where[::4, ::4]], 0.9)
     return dim
 
 
@@ -273,7 +273,7 @@ def _detail(image: UInt8Image, inner: Mask, is_crop: bool) -> tuple[tuple[Findin
     findings = (
         _finding(UNDER, "grain", d.grain),
         _finding(NO_FUNDUS, "print", float((detail > 0.2).mean()) * d.grain),
-        _finding(NO_FUNDUS, "structure", float(np.percentile(detail, 99))),
+        _finding(NO_FUNDUS, "structure", quantile(detail, 0.99)),
         _finding(NO_FUNDUS, "likeness", likeness(features((d.red, d.green), d.colours))),
         _finding(MOTION, name, wide) if moved else _finding(DEFOCUS, name, width),
     )
@@ -328,7 +328,7 @@ def _edges(fine: Plane, coarse: Plane, inner: Mask) -> tuple[float, float, float
     # Chosen at the coarse scale, where grain is averaged out: it would choose itself, and pass for sharp edges.
     at = np.flatnonzero(inner)
     strength = sum(slope.take(at) ** 2 for slope in soft)
-    at = at[strength >= np.percentile(strength[::4], 97)]
+    at = at[strength >= quantile(strength[::4], 0.97)]
     steep, even = (np.stack([slope.take(at) for slope in s]).astype(np.float64) for s in (sharp, soft))
     both, self_ = steep @ even.T, even @ even.T  # 2 x 2, by axis
     if np.linalg.det(self_) <= 1e-9 * np.trace(self_) ** 2:  # no edges, or all in one direction

@@ -1,8 +1,12 @@
-"""What one screening costs in memory: the device shares 512 MB with everything else."""
+"""What one screening costs in memory, and thousands: the device shares 512 MB with everything else.
+
+``TENOHIRA_IMAGES=10000 pytest -s tests/device/test_memory.py -k flat`` screens as many as the issue asks for.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,6 +14,7 @@ import cv2
 import pytest
 
 from device.camera.simulated import SimulatedCamera
+from hil_tests.statistics import estimate
 
 BUDGET_MB = 125  # 119 on two x86-64 cores; how much of the libraries is mapped depends on the processor
 # VmHWM, not ru_maxrss: that one starts at what the parent had when it forked.
@@ -20,6 +25,47 @@ code = main(sys.argv[1:])
 peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
 print(json.dumps([code, peak]))
 """
+
+IMAGES = int(os.environ.get("TENOHIRA_IMAGES", 320))
+# From the files to rows and overlays, again and again; what is held after each, in pages of the process's own.
+AGAIN = """
+import json, sys
+from pathlib import Path
+from device import memory, overlay
+from device.imaging import encode_jpeg, read_image
+from device.pipeline import Pipeline
+from device.results import row_of
+memory.keep_little()
+machine, held, lost = Pipeline.load(), [], []
+count, leak, *paths = int(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:])
+for i in range(count):
+    path = paths[i % len(paths)]
+    frame = read_image(path)
+    exam = machine.screen(frame)
+    encode_jpeg(overlay.draw(frame.pixels, exam), 90, keep=False)
+    row_of(path, exam, masks={}, overlay=None, timings_ms={}, bundles=machine.bundles)
+    lost.append(b"x" * leak)
+    resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
+    held.append((int(resident) - int(shared)) * 4 / 1024)
+print(json.dumps(held))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("leak", [0, 20_000])  # bytes an image: the second shows that a leak would be seen
+def test_memory_is_flat_over_many_photographs(tmp_path, leak):
+    paths = [tmp_path / f"{seed}.jpg" for seed in range(4)]
+    for seed, path in enumerate(paths):
+        picture = SimulatedCamera(seed=seed, size=(1024, 768, 512, 900)[seed]).still().pixels
+        cv2.imwrite(str(path), picture[..., ::-1])
+    count = IMAGES if not leak else 320
+    command = [sys.executable, "-c", AGAIN, str(count), str(leak), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    series = {"samples": json.loads(done.stdout), "x": list(range(count)), "unit": "MB", "x_unit": "images"}
+    slope, peak = estimate(series, "slope"), estimate(series, "peak")
+    print(f"{count} images, leak {leak}: {slope.value:.3f} kB an image ({slope.low:.3f} to {slope.high:.3f}), "
+          f"at most {peak.value:.1f} MB of its own")  # fmt: skip
+    assert (slope.low > 0) is bool(leak)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
