@@ -18,9 +18,14 @@ from quantize.bench import models
 from quantize.errors import BenchError
 from train.describe import size_of
 from train.networks import build
-from train.recipe import NetworkSpec, Recipe
+from train.recipe import NetworkSpec, Recipe, read_recipe
 
-PEERS = {"unet": NetworkSpec(kind="unet"), "deeplabv3plus": NetworkSpec(kind="deeplabv3plus")}
+# The narrowed network as published is no rival: it shows what of the roof a network of this family reaches.
+PEERS = {
+    "unet": NetworkSpec(kind="unet"),
+    "deeplabv3plus": NetworkSpec(kind="deeplabv3plus"),
+    "paper": read_recipe("paper").network,
+}
 PEER_SIZE = 320  # pixels, the published comparison's
 REFERENCE = f"unet {PEER_SIZE} int8"
 CONVOLUTIONS = ((32, 96), (64, 80), (128, 80), (256, 40))  # channels, side of the map; the roof is the best
@@ -31,7 +36,7 @@ PREVIEW_WIDTH = 640  # pixels, as of the live picture
 @dataclass(frozen=True)
 class Candidate:
     """Something to measure: ``kind`` and ``options`` are a worker's, ``macs`` those of one run. It has a turn in
-    each ``every``-th round."""
+    each ``every``-th round. ``python`` is the interpreter of its process where that is not this one."""
 
     name: str
     kind: str
@@ -40,6 +45,7 @@ class Candidate:
     options: dict[str, Any]
     macs: int | None = None
     every: int = 1
+    python: str | None = None
 
     @property
     def key(self) -> str:
@@ -57,10 +63,16 @@ class Choice:
 
 
 def choose(
-    threads: Iterable[int], quick: bool, work: Path, bundles: Path | None = None, keys: Path | None = None
+    threads: Iterable[int],
+    quick: bool,
+    work: Path,
+    bundles: Path | None = None,
+    keys: Path | None = None,
+    tflite_runtime: str | None = None,
 ) -> Choice:
     """All candidates on this machine. ``work`` is a folder for the files that they read; ``bundles`` and ``keys``
-    are folders (default: the shipped ones). Raises BundleError for a refused bundle, BenchError without one."""
+    are folders (default: the shipped ones); ``tflite_runtime`` is a Python that has that runtime. Raises
+    BundleError for a refused bundle, BenchError without one."""
     shipped = bundles or bundle.SHIPPED
     loaded = [bundle.load(path, keys) for path in sorted(shipped.glob(f"*{bundle.SUFFIX}"))]
     if not loaded:
@@ -68,10 +80,12 @@ def choose(
     recipes = [_recipe(b) for b in loaded]
     macs = [size_of(build(r.network, r.outputs), r.size).macs for r in recipes]
     photograph = simulated_photograph(work)
-    left_out = ["tflite-runtime: it needs numpy < 2, which the quantize extra's packages do not work with"]
+    left_out = []
+    if tflite_runtime is None:
+        left_out.append("tflite-runtime: it needs numpy < 2, a Python of its own; name one: --tflite-runtime")
     both = next((b for b in loaded if b.manifest.task == "disc_cup"), loaded[0])  # in quick runs
     if quick:
-        left_out.append(f"--quick: PyTorch and ONNX Runtime but for {both.manifest.name} on the fewest threads")
+        left_out.append(f"--quick: other runtimes but for {both.manifest.name} on the fewest threads")
     if whole := {b.manifest.task for b in loaded}.issuperset(GLAUCOMA):
         folders = ["--bundles", str(shipped), *(["--keys", str(keys)] if keys else [])]
     else:
@@ -84,7 +98,8 @@ def choose(
             found += _instrument(photograph, n, folders, work)
         for each, recipe, count in zip(loaded, recipes, macs):
             unique = names.count(each.manifest.name) == 1
-            found += _bundle(each, unique, recipe, n, count, work, not quick or (each is both and n == threads[0]))
+            others = not quick or (each is both and n == threads[0])
+            found += _bundle(each, unique, recipe, n, count, work, others, tflite_runtime)
         found += _peers(n, every=2 if quick else 1)
         found += _roof(n)
     return Choice(found, left_out, {b.manifest.task: count for b, count in zip(loaded, macs)})
@@ -126,29 +141,44 @@ def _instrument(photograph: Path, threads: int, folders: list[str], work: Path) 
 
 
 def _bundle(
-    each: Bundle, unique: bool, recipe: Recipe, threads: int, macs: int, work: Path, frameworks: bool
+    each: Bundle,
+    unique: bool,
+    recipe: Recipe,
+    threads: int,
+    macs: int,
+    work: Path,
+    others: bool,
+    tflite: str | None,
 ) -> list[Candidate]:
     release = f"{each.manifest.name}-{each.manifest.version}"
     name = each.manifest.name if unique else release
     model = work / f"{release}.tflite"
     model.write_bytes(each.model)
-    what, fresh = f"bundle {release}", f"the network of {release} with fresh weights, float32, in"
-    found = [Candidate(f"{name} int8", "int8", what, threads, {"model": str(model), "threads": threads}, macs)]
-    if frameworks:
-        options = {"recipe": each.manifest.recipe, "threads": threads}
-        found.append(Candidate(f"{name} torch", "torch", f"{fresh} PyTorch eager", threads, options, macs))
-        options = {"model": str(models.onnx(recipe)), "threads": threads}
-        found.append(Candidate(f"{name} onnx", "onnxruntime", f"{fresh} ONNX Runtime", threads, options, macs))
+    what, fresh = f"bundle {release}", f"the network of {release} with fresh weights"
+    same = {"model": str(model), "threads": threads}
+    found = [Candidate(f"{name} int8", "int8", what, threads, same, macs)]
+    if not others:
+        return found
+    recipe_of = {"recipe": each.manifest.recipe, "threads": threads}
+    floating, int8 = ({"model": str(make(recipe)), "threads": threads} for make in (models.onnx, models.onnx_int8))
+    found += [
+        Candidate(f"{name} torch", "torch", f"{fresh}, float32, PyTorch eager", threads, recipe_of, macs),
+        Candidate(f"{name} onnx", "onnxruntime", f"{fresh}, float32, ONNX Runtime", threads, floating, macs),
+        Candidate(f"{name} onnx int8", "onnxruntime_int8", f"{fresh}, int8, ONNX Runtime", threads, int8, macs),
+    ]
+    if tflite is not None:
+        older = f"{what} in tflite-runtime"
+        found.append(Candidate(f"{name} tflite", "tflite_runtime", older, threads, same, macs, python=tflite))
     return found
 
 
 def _peers(threads: int, every: int) -> list[Candidate]:
     found = []
-    for kind, spec in PEERS.items():
-        options = {"model": str(models.peer(spec, PEER_SIZE)), "threads": threads}
-        what = f"{kind} with random weights, int8 by the same chain"
+    for name, spec in PEERS.items():
+        options = {"model": str(models.peer(name, spec, PEER_SIZE)), "threads": threads}
+        what = f"{name} with random weights, int8 by the same chain"
         macs = size_of(build(spec, models.OUTPUTS), PEER_SIZE).macs
-        found.append(Candidate(f"{kind} {PEER_SIZE} int8", "int8", what, threads, options, macs, every))
+        found.append(Candidate(f"{name} {PEER_SIZE} int8", "int8", what, threads, options, macs, every))
     return found
 
 

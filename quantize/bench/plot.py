@@ -18,6 +18,8 @@ from quantize.errors import BenchError
 LOOKS = {"int8": ("#0072b2", "o", "int8, LiteRT"), "pipeline": ("#d55e00", "D", "whole pipeline"),
          "torch": ("#cc79a7", "s", "float32, PyTorch eager"),
          "onnxruntime": ("#e69f00", "^", "float32, ONNX Runtime"),
+         "onnxruntime_int8": ("#009e73", "v", "int8, ONNX Runtime"),
+         "tflite_runtime": ("#56b4e9", "P", "int8, tflite-runtime"),
          ROOF: ("#999999", "x", "one convolution")}  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from quantize.errors import BenchError
 
-SCHEMA = 1
+SCHEMA = 2
 BUSY = 0.15  # share of the cores
 
 
@@ -50,8 +50,10 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     median_ms: float
     low_ms: float
     high_ms: float
-    p5_ms: float
+    p50_ms: float  # of all runs, and so the next two
     p95_ms: float
+    p99_ms: float
+    cold_ms: float | None  # median of the starts
     ratio: float | None
     ratio_low: float | None
     ratio_high: float | None
@@ -60,8 +62,9 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A candidate on a number of threads. ``turns`` has the milliseconds of each run by round; an empty list
-    where it took no part. Memory is of its own process, in MB (2**20 bytes)."""
+    """A candidate on a number of threads. ``turns`` has the milliseconds of each run by round, an empty list where
+    it took no part; ``starts`` those from the start of its process to the end of its first run. Memory is of its
+    own process, in MB (2**20 bytes)."""
 
     name: str
     kind: str
@@ -69,6 +72,7 @@ class Measured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: int
     macs: int | None
     turns: list[list[float]]
+    starts: list[float]
     peak_mb: float | None
     steady_mb: float | None
     network_share: float | None  # of the pipeline's time

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from quantize.bench import worker
 from quantize.bench.candidates import Candidate
 from quantize.errors import BenchError
 
@@ -31,10 +32,12 @@ PATIENCE_S = 300.0  # for one answer
 
 @dataclass
 class Samples:
-    """What was measured of one candidate: milliseconds by round and run, and what its process told last."""
+    """What was measured of one candidate: milliseconds by round and run, what its process told last, and the
+    milliseconds of each cold start."""
 
     turns: list[list[float]] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
+    starts: list[float] = field(default_factory=list)
 
 
 class Worker:
@@ -43,9 +46,13 @@ class Worker:
     def __init__(self, candidate: Candidate) -> None:
         self.candidate, self.runs, self._rest = candidate, 1, False
         spec = json.dumps({"kind": candidate.kind, "options": candidate.options})
+        ours = [sys.executable, "-m", worker.__name__]
+        # -I: beside worker.py lies a statistics.py that is not the standard library's
+        start = ours if candidate.python is None else [candidate.python, "-I", worker.__file__]
+        self._began = time.perf_counter()
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # __exit__ closes it
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "quantize.bench.worker", spec],
+            [*start, spec],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said, text=True,
         )  # fmt: skip
 
@@ -57,9 +64,12 @@ class Worker:
         self._process.communicate()
         self._said.close()
 
-    def load(self) -> None:
-        """Wait until it is loaded. Raises BenchError where it fails."""
+    def load(self) -> float:
+        """Wait until it is loaded and has run once: the milliseconds since its process was started. Raises
+        BenchError where it fails."""
         self._answer()
+        self._ask(1)
+        return (time.perf_counter() - self._began) * 1e3
 
     def warm_up(self) -> None:
         """Run until caches and clocks have settled, and learn how long a run takes."""
@@ -100,16 +110,23 @@ def measure(
     candidates: Sequence[Candidate],
     rounds: int,
     seed: int,
+    starts: int = 1,
     watch: Callable[[Iterable[int]], Iterable[int]] = lambda numbers: numbers,
 ) -> tuple[dict[str, Samples], list[list[str]]]:
-    """Samples by candidate's key, and the order of each round, which the seed decides. ``watch`` may show the
-    rounds as they pass. Raises BenchError where a candidate stops."""
+    """Samples by candidate's key, and the order of each round, which the seed decides. Each is started ``starts``
+    times, alone; its last process stays. ``watch`` may show the rounds as they pass. Raises BenchError where a
+    candidate stops."""
     samples = {c.key: Samples() for c in candidates}
     orders: list[list[str]] = []
     with ExitStack() as stack:
-        processes = {c.key: stack.enter_context(Worker(c)) for c in candidates}
-        for process in processes.values():
-            process.load()
+        for _ in range(starts - 1):
+            for c in candidates:
+                with Worker(c) as process:
+                    samples[c.key].starts.append(process.load())
+        processes = {}
+        for c in candidates:
+            processes[c.key] = stack.enter_context(Worker(c))
+            samples[c.key].starts.append(processes[c.key].load())
         for process in processes.values():
             process.warm_up()
         for number in watch(range(rounds)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from quantize.bench import statistics
 from quantize.bench.candidates import Candidate
@@ -12,6 +13,7 @@ from quantize.bench.report import Measured, Summary
 from quantize.bench.rounds import Samples
 
 ROOF = "roof"
+COMMAND = "screen"  # each of its runs is a cold start
 
 
 def summarize(
@@ -53,6 +55,7 @@ def _measured(c: Candidate, samples: Samples, macs: dict[str, int]) -> Measured:
         threads=c.threads,
         macs=sum(count * macs[task] for task, count in runs.items()) if runs else c.macs,
         turns=samples.turns,
+        starts=[] if c.kind == COMMAND else samples.starts,
         peak_mb=told.get("peak_mb"),
         steady_mb=told.get("steady_mb"),
         network_share=told.get("network_share"),
@@ -63,8 +66,9 @@ def _measured(c: Candidate, samples: Samples, macs: dict[str, int]) -> Measured:
 def _summary(m: Measured, reference: Measured | None, roof: Measured | None) -> Summary:
     median = statistics.estimate(statistics.by_round(m.turns))
     ratio = statistics.ratio(m.turns, reference.turns) if reference else None
-    p5, p95 = statistics.percentiles(m.turns)
+    p50, p95, p99 = statistics.percentiles(m.turns)
+    cold = float(np.median(m.starts)) if m.starts else None
     speed = _speed(m) if m.macs else None
     share = speed / _speed(roof) if speed and roof else None
     value, low, high = ratio or (None, None, None)
-    return Summary(*median, p5, p95, value, low, high, speed, share)
+    return Summary(*median, p50, p95, p99, cold, value, low, high, speed, share)

@@ -1,4 +1,5 @@
-"""One candidate in a process of its own: ``python -m quantize.bench.worker SPEC``.
+"""One candidate in a process of its own: ``python -m quantize.bench.worker SPEC``, or this file under a Python
+that has nothing of ours (tflite-runtime's), so its head imports what any Python with numpy has.
 
 SPEC is JSON, ``{"kind": ..., "options": {...}}``. The process answers a line of JSON when it is loaded, and then
 one for each line ``N`` on its standard input: the milliseconds of N runs, one after the other, and its memory. It
@@ -63,18 +64,20 @@ def pipeline(arguments: list[str]) -> Subject:
     runs = dict.fromkeys(machine.models, 0)
     for task, m in machine.models.items():
         machine.models[task] = Model(_Counted(m.network, runs, task), m.manifest)
-    machine.screen(frame)
-    runs_of_one = dict(runs)
-    spent = {"networks": 0.0, "all": 0.0}
+    shares: list[float] = []
 
     def once() -> None:
         clock = Stopwatch()
         start = time.perf_counter()
         machine.screen(frame, clock=clock)
-        spent["all"] += (time.perf_counter() - start) * 1e3
-        spent["networks"] += sum(clock.ms.get(task, 0.0) for task in runs)
+        took = (time.perf_counter() - start) * 1e3
+        shares.append(sum(clock.ms.get(task, 0.0) for task in runs) / took)
 
-    return Subject(once, lambda: {"network_runs": runs_of_one, "network_share": spent["networks"] / spent["all"]})
+    def extra() -> dict[str, Any]:
+        of_one = {task: n // len(shares) for task, n in runs.items()}
+        return {"network_runs": of_one, "network_share": float(np.median(shares))}
+
+    return Subject(once, extra)
 
 
 def capture(photograph: str, arguments: list[str], folder: str) -> Subject:
@@ -155,8 +158,26 @@ def torch(recipe: dict[str, Any], threads: int) -> Subject:
     return Subject(once)
 
 
+def tflite_runtime(model: str, threads: int) -> Subject:
+    """An int8 TFLite file in tflite-runtime, in that runtime's own interpreter: nothing of ours is imported there.
+    Copies as ``int8`` does."""
+    from tflite_runtime.interpreter import Interpreter
+
+    interpreter = Interpreter(model, num_threads=threads)
+    interpreter.allocate_tensors()
+    (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
+    x = np.random.default_rng(SEED).integers(-128, 128, image["shape"], np.int8)
+
+    def once() -> object:
+        interpreter.set_tensor(image["index"], x)
+        interpreter.invoke()
+        return interpreter.get_tensor(logits["index"])
+
+    return Subject(once)
+
+
 def onnxruntime(model: str, threads: int) -> Subject:
-    """An ONNX file in ONNX Runtime, float32."""
+    """An ONNX file with float32 input and output in ONNX Runtime, whatever it computes in."""
     import onnxruntime as framework
 
     options = framework.SessionOptions()
@@ -205,6 +226,7 @@ def screen(arguments: list[str]) -> Subject:
 
 KINDS: dict[str, Callable[..., Subject]] = {
     "int8": int8, "roof": roof, "pipeline": pipeline, "torch": torch, "onnxruntime": onnxruntime,
+    "onnxruntime_int8": onnxruntime, "tflite_runtime": tflite_runtime,
     "screen": screen, "capture": capture, "coaching": coaching,
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from quantize.bench.summary import summarize
 
 REGRESSION = 1
 ROUNDS, QUICK_ROUNDS = 30, 12
+STARTS, QUICK_STARTS = 3, 1  # cold ones
 NEEDED = ("torch", "tensorflow", "onnx", "onnxruntime", "onnxscript", "matplotlib")
 EPILOG = """
 Candidates run in processes of their own and take turns in random order; docs/bench-schema.md describes the
@@ -39,13 +41,18 @@ larger than --tolerance; 2 wrong arguments, or a candidate that failed; 3 an ext
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.epilog = f"{EPILOG.strip()} {parser.epilog or ''}"
-    parser.add_argument("--quick", action="store_true", help="about a minute: fewer rounds and candidates")
-    parser.add_argument("--threads", metavar="N,N", help="numbers of threads (default: 1,2,4 as far as cores go)")
+    parser.add_argument("--quick", action="store_true", help="about a minute: fewer rounds, candidates, threads")
+    parser.add_argument(
+        "--threads", metavar="N,N", help="numbers of threads (default: 1,2,4 as far as cores go; quick: 1)"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help=f"default: {ROUNDS}, quick {QUICK_ROUNDS}")
     parser.add_argument("--seed", type=int, default=0, help="of the order of turns (default: %(default)s)")
     parser.add_argument("--reference", metavar="NAME", help="candidate that ratios are taken to (default: U-Net)")
     parser.add_argument("--bundles", type=Path, metavar="DIR", help="of bundles (default: the shipped ones)")
     parser.add_argument("--keys", type=Path, metavar="DIR", help="of trusted keys (default: the shipped one)")
+    parser.add_argument(
+        "--tflite-runtime", metavar="PYTHON", help="measure tflite-runtime too: a Python whose environment has it"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, raw samples too")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="write time against MACs")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="look for regressions since that run")
@@ -59,7 +66,9 @@ def run(args: argparse.Namespace) -> int:
 
     Raises MissingExtraError, UsageError, BundleError, BenchError.
     """
-    threads = _threads(args.threads)
+    threads = _threads(args.threads, args.quick)
+    if args.tflite_runtime:
+        _require_tflite_runtime(args.tflite_runtime)
     rounds = args.rounds if args.rounds is not None else QUICK_ROUNDS if args.quick else ROUNDS
     if rounds < 2:
         raise UsageError(f"--rounds {rounds}: give 2 or more, or there is no interval")
@@ -97,11 +106,12 @@ def _measure(args: argparse.Namespace, threads: tuple[int, ...], rounds: int) ->
         )
     reference = args.reference or REFERENCE
     with tempfile.TemporaryDirectory(prefix="tenohira-bench-") as work:
-        choice = choose(threads, args.quick, Path(work), args.bundles, args.keys)
+        choice = choose(threads, args.quick, Path(work), args.bundles, args.keys, args.tflite_runtime)
         names = sorted({c.name for c in choice.candidates})
         if reference not in names:
             raise UsageError(f"--reference {reference!r} is not measured; choose from {', '.join(names)}")
-        samples, order = measure(choice.candidates, rounds, args.seed, _with_progress)
+        starts = QUICK_STARTS if args.quick else STARTS
+        samples, order = measure(choice.candidates, rounds, args.seed, starts, _with_progress)
     left_out = list(choice.left_out)
     if args.quick and rounds < ROUNDS:
         left_out.append(f"--quick: {ROUNDS - rounds} of {ROUNDS} rounds")
@@ -120,10 +130,10 @@ def _measure(args: argparse.Namespace, threads: tuple[int, ...], rounds: int) ->
     )
 
 
-def _threads(text: str | None) -> tuple[int, ...]:
+def _threads(text: str | None, quick: bool) -> tuple[int, ...]:
     most = cores()
     if text is None:
-        return tuple(n for n in (1, 2, 4) if n <= most)
+        return (1,) if quick else tuple(n for n in (1, 2, 4) if n <= most)
     try:
         chosen = tuple(sorted({int(part) for part in text.split(",")}))
     except ValueError:
@@ -139,6 +149,22 @@ def _require_extra() -> None:
         raise MissingExtraError(
             f"'tenohira bench' needs {', '.join(missing)} to make and measure the peers, which this installation "
             "does not carry; install it with: pip install 'tenohira[quantize]'"
+        )
+
+
+def _require_tflite_runtime(python: str) -> None:
+    """Raises UsageError where that Python cannot import it."""
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", "import numpy, tflite_runtime.interpreter"], capture_output=True, text=True
+        )
+        said = done.stderr.strip().rpartition("\n")[2] if done.returncode else None
+    except OSError as error:
+        said = error.strerror or "it does not start"
+    if said is not None:
+        raise UsageError(
+            f"--tflite-runtime {python}: {said}; give the bin/python of an environment that has tflite-runtime "
+            "2.14 and numpy < 2 (.ci/tflite-runtime-check.sh makes one in build/tflite-runtime)"
         )
 
 

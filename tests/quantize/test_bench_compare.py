@@ -35,7 +35,8 @@ def report(seed=0, machine=1.0, spread=0.01, load=0.0, **times):
         for c in candidates
     }
     return Report(
-        1, "2030-01-01T00:00:00+00:00", "0.1.0", Machine("cpu", "riscv", 4, None, load, None, "3.12", "litert 1"),
+        reports.SCHEMA, "2030-01-01T00:00:00+00:00", "0.1.0",
+        Machine("cpu", "riscv", 4, None, load, None, "3.12", "litert 1"),
         Settings(ROUNDS, seed, (1,), False, "unet"), "simulated", ("much",),
         summarize(candidates, samples, {}, "unet"), [[c.key for c in candidates]] * ROUNDS,
     )  # fmt: skip
@@ -94,13 +95,13 @@ def test_a_report_comes_back_from_its_file(tmp_path):
     reports.write(tmp_path / "a.json", one)
     assert reports.read(tmp_path / "a.json") == one
     plain = json.loads((tmp_path / "a.json").read_text())
-    assert plain["schema"] == 1 and len(plain["candidates"][0]["turns"]) == ROUNDS
+    assert plain["schema"] == 2 and len(plain["candidates"][0]["turns"]) == ROUNDS
     assert not list(tmp_path.glob("*.part"))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("{", "no benchmark"), ('{"schema": 9}', "schema 9.*measure it again"), ('{"schema": 1}', "no benchmark")],
+    [("{", "no benchmark"), ('{"schema": 9}', "schema 9.*measure it again"), ('{"schema": 2}', "no benchmark")],
 )
 def test_other_files_are_refused(tmp_path, text, said):
     (tmp_path / "a.json").write_text(text)

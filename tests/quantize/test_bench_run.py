@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 from device import bundle
@@ -19,6 +22,7 @@ from quantize.bench import candidates, machine, models
 from quantize.bench import report as reports
 from quantize.bench.candidates import Candidate
 from quantize.bench.rounds import measure, schedule
+from quantize.commands import bench
 from quantize.errors import BenchError
 from tests.device.eye import manifest
 from train.recipe import DataSpec, NetworkSpec, Recipe, as_dict
@@ -27,8 +31,8 @@ TINY = Path(__file__).parents[1] / "golden" / "tiny.tflite"
 SMALLEST = NetworkSpec(width=16, depth=1, narrowing_steps=1, stem=True)
 
 
-def candidate(name, kind="int8", every=1, **options):
-    return Candidate(name, kind, name, 1, options or {"model": str(TINY), "threads": 1}, 10**6, every)
+def candidate(name, kind="int8", every=1, python=None, **options):
+    return Candidate(name, kind, name, 1, options or {"model": str(TINY), "threads": 1}, 10**6, every, python)
 
 
 @pytest.fixture
@@ -52,13 +56,57 @@ def test_slow_candidates_sit_rounds_out():
 
 
 def test_workers_answer_with_samples_and_their_own_memory():
-    samples, orders = measure([candidate("a"), candidate("b", kind="roof", every=2)], rounds=3, seed=0)
+    chosen = [candidate("a"), candidate("b", kind="roof", every=2)]
+    samples, orders = measure(chosen, rounds=3, seed=0, starts=2)
     a, b = samples["a x1"], samples["b x1"]
     assert [len(o) for o in orders] == [2, 1, 2]
     assert len(a.turns) == len(b.turns) == 3 and all(a.turns) and [bool(t) for t in b.turns] == [True, False, True]
     assert all(ms > 0 for turn in a.turns for ms in turn)
+    assert len(a.starts) == len(b.starts) == 2
+    assert min(a.starts) > 10 * max(a.turns[0]), "a start holds Python's, the imports, and a run"
     if machine.CPUINFO.exists():
         assert 10 < a.told["steady_mb"] <= a.told["peak_mb"] < 500  # a process without torch or TensorFlow
+
+
+# Stands in for tflite-runtime, which needs a Python of its own: it has the same calls.
+STAND_IN = """
+import numpy as np
+class Interpreter:
+    def __init__(self, path, num_threads):
+        assert open(path, "rb").read()
+    def allocate_tensors(self): pass
+    def get_input_details(self): return [{"index": 0, "shape": np.array([1, 4, 4, 3])}]
+    def get_output_details(self): return [{"index": 1}]
+    def set_tensor(self, index, x): assert x.dtype == np.int8 and x.shape == (1, 4, 4, 3)
+    def invoke(self): pass
+    def get_tensor(self, index): return np.zeros(1, np.int8)
+"""
+
+
+def test_another_python_measures_without_anything_of_ours(tmp_path):
+    """Its environment has numpy and the runtime alone: a wrapper of this one hides what is ours."""
+    package = tmp_path / "site" / "tflite_runtime"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text(STAND_IN)
+    start = f"import runpy, sys; sys.path.append('{package.parent}'); sys.argv = sys.argv[1:]; "
+    start += "sys.modules.update(dict.fromkeys(('quantize', 'device', 'train', 'msgspec'))); "
+    start += "runpy.run_path(sys.argv[0], run_name='__main__')"
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nshift\nexec {sys.executable} -I -c "{start}" "$@"\n')
+    python.chmod(0o755)
+    chosen = [candidate("old", kind="tflite_runtime", python=str(python))]
+    samples, _ = measure(chosen, rounds=1, seed=0)
+    assert samples["old x1"].turns[0] and samples["old x1"].starts
+
+
+def test_onnx_runtime_computes_the_convolutions_in_int8(cache, tmp_path):
+    recipe = Recipe("tiny", "disc_cup", 32, DataSpec({}), SMALLEST)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "as_run.onnx")
+    onnxruntime.InferenceSession(str(models.onnx_int8(recipe)), options, providers=["CPUExecutionProvider"])
+    operators = [node.op_type for node in onnx.load(tmp_path / "as_run.onnx").graph.node]
+    assert "QLinearConv" in operators and not {"Conv", "FusedConv", "NhwcFusedConv"} & set(operators)
 
 
 def test_the_pipeline_and_the_command_reach_a_verdict(tmp_path):
@@ -147,7 +195,8 @@ def test_the_whole_verb_on_a_tiny_network(tiny_bundle, cache, tmp_path, monkeypa
     said = capsys.readouterr().out
     report = reports.read(out)
     assert {m.key for m in report.candidates} == {
-        "tiny int8 x1", "tiny torch x1", "tiny onnx x1", "lwbna 32 int8 x1", "convolution 16 on 8 x1",
+        "tiny int8 x1", "tiny torch x1", "tiny onnx x1", "tiny onnx int8 x1", "lwbna 32 int8 x1",
+        "convolution 16 on 8 x1",
     }  # fmt: skip
     assert all(f"| {m.name} | 1 |" in said for m in report.candidates)
     assert [sorted(o) for o in report.order] == [
@@ -155,9 +204,11 @@ def test_the_whole_verb_on_a_tiny_network(tiny_bundle, cache, tmp_path, monkeypa
     ]
     for m in report.candidates:
         assert m.summary.low_ms <= m.summary.median_ms <= m.summary.high_ms and m.macs > 0 and m.summary.ratio > 0
+        assert m.summary.p50_ms <= m.summary.p95_ms <= m.summary.p99_ms < m.summary.cold_ms
+        assert m.peak_mb >= m.steady_mb > 10 and len(m.starts) == bench.QUICK_STARTS
     assert any("pipeline" in reason for reason in report.left_out)
     assert (tmp_path / "out.png").is_file()
-    assert len(list(cache.iterdir())) == 3  # ONNX, the peer, the convolution
+    assert len(list(cache.iterdir())) == 4  # ONNX, its int8, the peer, the convolution
 
 
 @pytest.mark.parametrize(
@@ -169,6 +220,8 @@ def test_the_whole_verb_on_a_tiny_network(tiny_bundle, cache, tmp_path, monkeypa
         (["--rounds", "1"], "2 or more"),
         (["--tolerance", "-1"], "share"),
         (["--tolerance", "nan"], "share"),
+        (["--tflite-runtime", "/nowhere/python"], "No such file"),
+        (["--tflite-runtime", sys.executable], "No module named 'tflite_runtime'"),
         (["--json", "nowhere/a.json"], "nowhere"),
         (["--plot", "nowhere/a.png"], "nowhere"),
         (["--compare", "nowhere.json"], "nowhere.json"),
@@ -191,16 +244,18 @@ def test_two_versions_of_a_bundle_are_told_apart(tiny_bundle, tmp_path, monkeypa
     monkeypatch.setattr(candidates, "PEERS", {})
     monkeypatch.setattr(candidates, "CONVOLUTIONS", ())
     monkeypatch.setattr(models, "onnx", lambda recipe: Path("unused"))
+    monkeypatch.setattr(models, "onnx_int8", lambda recipe: Path("unused"))
     names = [c.name for c in candidates.choose([1], False, tmp_path, tiny_bundle).candidates]
-    assert len(names) == len(set(names)) == 6 and "tiny-0.0.2 int8" in names
+    assert len(names) == len(set(names)) == 8 and "tiny-0.0.2 int8" in names
 
 
 def test_an_unknown_reference_is_answered_with_the_names(tiny_bundle, monkeypatch, capsys):
     monkeypatch.setattr(candidates, "PEERS", {})
     monkeypatch.setattr(candidates, "CONVOLUTIONS", ())
     monkeypatch.setattr(models, "onnx", lambda recipe: Path("unused"))
+    monkeypatch.setattr(models, "onnx_int8", lambda recipe: Path("unused"))
     assert main(["bench", "--quick", "--threads", "1", "--bundles", str(tiny_bundle), "--reference", "x"]) == 2
-    assert "choose from tiny int8, tiny onnx, tiny torch" in capsys.readouterr().err
+    assert "choose from tiny int8, tiny onnx, tiny onnx int8, tiny torch" in capsys.readouterr().err
 
 
 def test_this_machine_is_described():
