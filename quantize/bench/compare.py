@@ -10,14 +10,18 @@ from quantize.bench.statistics import Estimate, Values
 from quantize.bench.summary import ROOF, roof_by_threads
 
 TOLERANCE = 0.1
+# What two runs of the same thing differ by beyond what the rounds of one show: where a process's memory lies, on
+# which core it ran. An assumption; of 15 candidates measured twice on an idle machine, 14 stayed within it.
+BETWEEN_RUNS = 1.03
 
 
 @dataclass(frozen=True)
 class Change:
-    """A candidate's time, new by old, both by their roof."""
+    """A candidate's time, new by old, both by their roof; and its peak memory before and now (MB)."""
 
     key: str
     ratio: Estimate
+    peak_mb: tuple[float | None, float | None]
 
     @property
     def verdict(self) -> str:
@@ -47,8 +51,28 @@ def compare(old: Report, new: Report) -> tuple[list[Change], list[str]]:
             alone.append(key)
             continue
         roof = roofs[a.threads]
-        changes.append(Change(key, statistics.change(_by_roof(b, after[roof]), _by_roof(a, before[roof]))))
+        ratio = statistics.change(_by_roof(b, after[roof]), _by_roof(a, before[roof]))
+        wider = Estimate(ratio.value, ratio.low / BETWEEN_RUNS, ratio.high * BETWEEN_RUNS)
+        changes.append(Change(key, wider, (a.peak_mb, b.peak_mb)))
     return sorted(changes, key=lambda c: -c.ratio.value), alone
+
+
+def differences(old: Report, new: Report) -> list[str]:
+    """What makes two runs hard to compare, in words: machines, runtimes, and a roof that is itself another."""
+    found = []
+    for what, a, b in (
+        ("processors", old.machine.processor, new.machine.processor),
+        ("runtimes", old.machine.runtime, new.machine.runtime),
+        ("Pythons", old.machine.python, new.machine.python),
+    ):
+        if a != b:
+            found.append(f"the {what} differ: {a}, then {b}")
+    roofs = roof_by_threads(new.candidates)
+    for threads, roof in roof_by_threads(old.candidates).items():
+        if threads in roofs:
+            then, now = (m.summary.gmacs if m.summary else None for m in (roof, roofs[threads]))
+            found.append(f"roof x{threads}: {then or 0:.3g} GMAC/s, then {now or 0:.3g}")
+    return found
 
 
 def _by_roof(m: Measured, roof: Measured) -> Values:

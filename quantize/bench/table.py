@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from quantize.bench.compare import Change
+from quantize.bench.compare import BETWEEN_RUNS, Change, differences
 from quantize.bench.report import Measured, Report
 from quantize.bench.summary import roof_by_threads
+from quantize.bench.targets import targets
 from quantize.card import table
 
 HEADER = ("candidate", "threads", "time / reference", "95 %", "times faster", "GMAC", "GMAC/s", "of roof",
@@ -14,7 +15,7 @@ HEADER = ("candidate", "threads", "time / reference", "95 %", "times faster", "G
 
 
 def markdown(report: Report) -> str:
-    """The whole report: what was measured where, the table, what was left out."""
+    """The whole report: what was measured where, the table, what was left out, the project's targets."""
     machine, settings = report.machine, report.settings
     lines = [
         f"Time as a ratio to `{settings.reference}` on as many threads: median of {settings.rounds} rounds with "
@@ -38,18 +39,28 @@ def markdown(report: Report) -> str:
     for threads, roof in sorted(roof_by_threads(report.candidates).items()):
         lines.append(f"* roof x{threads}: {roof.what}")
     lines += [f"* left out: {reason}" for reason in report.left_out]
+    if rows := [(t.words, t.measured, "held" if t.held else "**missed**") for t in targets(report)]:
+        lines += ["", table(("target", "measured", ""), rows)]
     return "\n".join(lines)
 
 
-def comparison(changes: Sequence[Change], alone: Sequence[str], tolerance: float, busy: bool) -> str:
-    """The table of ``--compare``; ``busy`` says that a machine was, in one of the runs."""
+def comparison(old: Report, new: Report, changes: Sequence[Change], alone: Sequence[str], tolerance: float) -> str:
+    """The table of ``--compare``, with what makes the two runs hard to compare."""
     rows = []
     for c in changes:
         verdict = f"**{c.verdict}**" if c.exceeds(tolerance) else c.verdict
-        rows.append((c.key, f"{c.ratio.value:.3f}", f"{c.ratio.low:.3f} to {c.ratio.high:.3f}", verdict))
-    lines = [f"Times in units of the roof of each run; bold: a regression larger than {tolerance:.0%}.", ""]
-    lines.append(table(("candidate", "new / old", "95 %", "verdict"), rows))
-    if busy:
+        peaks = " to ".join(_or_dash(mb, ".0f") for mb in c.peak_mb)
+        rows.append((c.key, f"{c.ratio.value:.3f}", f"{c.ratio.low:.3f} to {c.ratio.high:.3f}", verdict, peaks))
+    lines = [
+        "Times in units of the roof of each run, intervals widened by "
+        f"{BETWEEN_RUNS - 1:.0%} for what two runs of the same thing differ by; bold: a regression larger than "
+        f"{tolerance:.0%}.",
+        "",
+        table(("candidate", "new / old", "95 %", "verdict", "peak MB"), rows),
+        "",
+        *(f"* {words}" for words in differences(old, new)),
+    ]
+    if old.machine.busy or new.machine.busy:
         lines += [
             "",
             "**One of the machines was busy when it was measured: these verdicts are not to be trusted.**",

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     changes, alone = compare(old, measured)
     print(f"\nAgainst {args.compare} of {old.created}:\n")
-    print(table.comparison(changes, alone, args.tolerance, old.machine.busy or measured.machine.busy))
+    print(table.comparison(old, measured, changes, alone, args.tolerance))
     return REGRESSION if any(c.exceeds(args.tolerance) for c in changes) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -11,10 +12,11 @@ from device.errors import MissingExtraError
 from quantize.bench import report as reports
 from quantize.bench import table
 from quantize.bench.candidates import Candidate
-from quantize.bench.compare import compare
+from quantize.bench.compare import compare, differences
 from quantize.bench.report import Machine, Report, Settings
 from quantize.bench.rounds import Samples
 from quantize.bench.summary import summarize
+from quantize.bench.targets import targets
 from quantize.commands import bench
 from quantize.errors import BenchError
 
@@ -44,7 +46,7 @@ def report(seed=0, machine=1.0, spread=0.01, load=0.0, **times):
 
 @pytest.mark.parametrize(
     ("now", "verdict", "exceeds"),
-    [(4.0, "no difference", False), (4.2, "regression", False), (5.0, "regression", True), (3.0, "faster", False)],
+    [(4.0, "no difference", False), (4.3, "regression", False), (4.8, "regression", True), (3.0, "faster", False)],
 )
 def test_verdicts(now, verdict, exceeds):
     (change,), alone = compare(report(net=4.0), report(1, net=now))
@@ -63,11 +65,52 @@ def test_what_is_uncertain_is_no_regression():
     assert not change.exceeds(0.0)
 
 
+@pytest.mark.parametrize(
+    ("factor", "spread", "least", "most"),
+    [
+        (1.0, 0.01, 0.0, 0.02),  # nothing changed
+        (1.0, 0.15, 0.0, 0.05),  # nothing changed, and the machine is restless
+        (1.2, 0.01, 0.98, 1.0),  # a fifth slower
+    ],
+)
+def test_false_alarms_and_power(factor, spread, least, most):
+    """Of 100 comparisons of independent runs of quick length, how many end with exit code 1: each process has its
+    own lasting speed (within 1 %), each round its own moment."""
+    alarms, base = 0, report()
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        rounds = [
+            ms * rng.normal(1, 0.01) * rng.normal(1, spread, 12) / rng.normal(1, spread, 12)
+            for ms in (4.0, 4.0 * factor)
+        ]
+        old, new = (single(base, values) for values in rounds)
+        (change,), _ = compare(old, new)
+        alarms += change.exceeds(0.1)
+    assert least <= alarms / 100 <= most, alarms
+
+
+def single(base, ms):
+    """A run of one candidate with these milliseconds by round, beside a roof that takes one."""
+    candidates = [Candidate("roof", "roof", "", 1, {}, 10**9), Candidate("net", "int8", "", 1, {}, 10**9)]
+    samples = {"roof x1": Samples([[1.0]] * len(ms)), "net x1": Samples([[float(value)] for value in ms])}
+    return msgspec.structs.replace(base, candidates=summarize(candidates, samples, {}, "none"))
+
+
+def test_what_makes_runs_hard_to_compare_is_said():
+    old = report(net=4.0)
+    other = msgspec.structs.replace(old.machine, processor="another", runtime="litert 2")
+    new = msgspec.structs.replace(report(1, machine=2.0, net=4.0), machine=other)
+    said = "\n".join(differences(old, new))
+    assert "cpu, then another" in said and "litert 1, then litert 2" in said
+    assert "roof x1: 200 GMAC/s, then 100" in said
+
+
 def test_the_worst_comes_first_and_what_one_run_lacks_is_named():
-    changes, alone = compare(report(a=1.0, b=1.0, c=1.0), report(1, a=1.0, b=2.0, d=1.0))
+    old, new = report(a=1.0, b=1.0, c=1.0), report(1, load=9.0, a=1.0, b=2.0, d=1.0)
+    changes, alone = compare(old, new)
     assert [c.key for c in changes] == ["b x1", "a x1"]
     assert alone == ["c x1", "d x1"]
-    said = table.comparison(changes, alone, 0.1, busy=True)
+    said = table.comparison(old, new, changes, alone, 0.1)
     assert "| b x1 |" in said and "**regression**" in said and "c x1, d x1" in said and "busy" in said
 
 
@@ -88,6 +131,31 @@ def test_macs_of_the_pipeline_are_those_of_the_networks_that_ran():
         [pipeline], {"pipeline x1": Samples([[1.0]], told)}, {"disc_finder": 10, "disc_cup": 7}, "none"
     )
     assert (m.macs, m.network_share, m.peak_mb, m.steady_mb) == (31, 0.5, 9, 8)
+
+
+@pytest.mark.parametrize(
+    ("faster", "share", "peak", "roof", "held"), [(16, 0.7, 100, 0.95, True), (14, 0.5, 130, 0.5, False)]
+)
+def test_targets_are_held_or_missed(faster, share, peak, roof, held):
+    """Times are made up so that each candidate has what the case says; the roof takes 1 ms for 1 GMAC."""
+    ms = {"unet 320 int8": 160.0, "pipeline": 160 / faster, "tenohira screen": 500.0}
+    ms |= {"conv": 1.0, "paper 320 int8": 1 / roof, "net int8": 1 / roof, "net torch": 9.0}
+    kinds = {"pipeline": "pipeline", "tenohira screen": "screen", "conv": "roof", "net torch": "torch"}
+    whats = {"net int8": "bundle net-1.0.0", "net torch": "the network of net-1.0.0"}
+    chosen = [Candidate(n, kinds.get(n, "int8"), whats.get(n, n), 1, {}, 10**9) for n in ms]
+    told = {"pipeline": {"network_share": share}, "tenohira screen": {"peak_mb": peak}}
+    samples = {c.key: Samples([[ms[c.name]]] * 3, told.get(c.name, {})) for c in chosen}
+    measured = msgspec.structs.replace(
+        report(),
+        candidates=summarize(chosen, samples, {}, "unet 320 int8"),
+        settings=Settings(3, 0, (1,), False, "unet 320 int8"),
+    )
+    found = targets(measured)
+    assert [t.words.partition(" x1: ")[0] for t in found] == [
+        "pipeline", "pipeline", "tenohira screen", "paper 320 int8", "net int8"
+    ]  # fmt: skip
+    assert {t.held for t in found} == {held}
+    assert ("**missed**" in table.markdown(measured)) != held
 
 
 def test_a_report_comes_back_from_its_file(tmp_path):
