@@ -15,6 +15,7 @@ from device.bundle import Bundle
 from device.camera.simulated import SimulatedCamera
 from device.pipeline import GLAUCOMA
 from quantize.bench import models
+from quantize.bench.evidence import Subject
 from quantize.errors import BenchError
 from train.describe import size_of
 from train.networks import build
@@ -73,10 +74,7 @@ def choose(
     """All candidates on this machine. ``work`` is a folder for the files that they read; ``bundles`` and ``keys``
     are folders (default: the shipped ones); ``tflite_runtime`` is a Python that has that runtime. Raises
     BundleError for a refused bundle, BenchError without one."""
-    shipped = bundles or bundle.SHIPPED
-    loaded = [bundle.load(path, keys) for path in sorted(shipped.glob(f"*{bundle.SUFFIX}"))]
-    if not loaded:
-        raise BenchError(f"there is no bundle (*{bundle.SUFFIX}) in {shipped}; name a folder that has one")
+    loaded = load(bundles, keys)
     recipes = [_recipe(b) for b in loaded]
     macs = [size_of(build(r.network, r.outputs), r.size).macs for r in recipes]
     photograph = simulated_photograph(work)
@@ -87,7 +85,7 @@ def choose(
     if quick:
         left_out.append(f"--quick: other runtimes but for {both.manifest.name} on the fewest threads")
     if whole := {b.manifest.task for b in loaded}.issuperset(GLAUCOMA):
-        folders = ["--bundles", str(shipped), *(["--keys", str(keys)] if keys else [])]
+        folders = folders_of(bundles, keys)
     else:
         left_out.append(f"pipeline: it needs bundles for {', '.join(GLAUCOMA)}")
     names, threads = [b.manifest.name for b in loaded], sorted(set(threads))
@@ -103,6 +101,33 @@ def choose(
         found += _peers(n, every=2 if quick else 1)
         found += _roof(n)
     return Choice(found, left_out, {b.manifest.task: count for b, count in zip(loaded, macs)})
+
+
+def subjects(bundles: Path | None = None, keys: Path | None = None) -> list[Subject]:
+    """What is estimated: each bundle's network, and the peers. Raises as ``choose`` does."""
+    found = []
+    for each in load(bundles, keys):
+        recipe, m = _recipe(each), each.manifest
+        macs = size_of(build(recipe.network, recipe.outputs), recipe.size).macs
+        found.append(Subject(f"{m.name}-{m.version}", macs, each))
+    for name, spec in PEERS.items():
+        macs = size_of(build(spec, models.OUTPUTS), PEER_SIZE).macs
+        found.append(Subject(f"{name} {PEER_SIZE}", macs))
+    return found
+
+
+def load(bundles: Path | None, keys: Path | None) -> list[Bundle]:
+    """All bundles of a folder. Raises BundleError for a refused one, BenchError where there is none."""
+    shipped = bundles or bundle.SHIPPED
+    loaded = [bundle.load(path, keys) for path in sorted(shipped.glob(f"*{bundle.SUFFIX}"))]
+    if not loaded:
+        raise BenchError(f"there is no bundle (*{bundle.SUFFIX}) in {shipped}; name a folder that has one")
+    return loaded
+
+
+def folders_of(bundles: Path | None, keys: Path | None) -> list[str]:
+    """The arguments of ``tenohira screen`` for these folders."""
+    return ["--bundles", str(bundles or bundle.SHIPPED), *(["--keys", str(keys)] if keys else [])]
 
 
 def simulated_photograph(work: Path) -> Path:

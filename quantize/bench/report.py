@@ -103,8 +103,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {m.key: m for m in self.candidates}
 
 
-def write(path: Path, report: Report) -> None:
-    """Write a report as JSON, at once or not at all. Raises BenchError."""
+def write(path: Path, report: msgspec.Struct) -> None:
+    """Write a report, or estimates, as JSON, at once or not at all. Raises BenchError."""
     unfinished = path.with_name(path.name + ".part")
     try:
         unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")

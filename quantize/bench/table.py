@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from quantize.bench.compare import BETWEEN_RUNS, Change, differences
+from quantize.bench.estimate import Estimates, Range
 from quantize.bench.report import Measured, Report
 from quantize.bench.summary import roof_by_threads
 from quantize.bench.targets import targets
@@ -41,6 +42,43 @@ def markdown(report: Report) -> str:
     lines += [f"* left out: {reason}" for reason in report.left_out]
     if rows := [(t.words, t.measured, "held" if t.held else "**missed**") for t in targets(report)]:
         lines += ["", table(("target", "measured", ""), rows)]
+    return "\n".join(lines)
+
+
+def estimated(estimates: Estimates) -> str:
+    """Estimates of boards, called so wherever a figure stands, and measured figures where there are some."""
+    lines = [
+        "**Estimates, not measurements** (docs/estimate.md): from the fastest to the slowest that the evidence "
+        "allows, in ms. A figure in bold was measured on that board and replaces its estimate.",
+    ]
+    for b in estimates.boards:
+        speeds = "; ".join(
+            f"{low:.2g} to {high:.2g} on {n} thread{'s' * (n > 1)}" for n, (low, high) in b.gmacs.items()
+        )
+        rows = [
+            (
+                row.what,
+                str(row.threads),
+                _range(row.published_ms),
+                _range(row.counted_ms),
+                f"{_range(row.estimate_ms)} (estimate)"
+                if row.measured is None
+                else f"**{row.measured.ms:.3g} [{row.measured.low:.3g}, {row.measured.high:.3g}]** measured: "
+                f"{row.measured.source}",
+            )
+            for row in b.rows
+        ]
+        lines += [
+            "",
+            f"### {b.board} ({b.core}, {b.clock_ghz:g} GHz)",
+            "",
+            f"Published int8 throughput, GMAC/s: {speeds}.",
+            "",
+            table(("what", "threads", "by published throughput", "by counted instructions", "ms"), rows),
+        ]
+    lines += ["", f"* instructions: {estimates.counts}"] if estimates.counts else [""]
+    lines += [f"* left out: {reason}" for reason in estimates.left_out]
+    lines += [f"* {name}: {address}" for name, address in estimates.sources.items()]
     return "\n".join(lines)
 
 
@@ -90,6 +128,11 @@ def _row(m: Measured) -> tuple[str, ...]:
         _or_dash(m.peak_mb, ".0f"),
         _or_dash(m.steady_mb, ".0f"),
     )
+
+
+def _range(r: Range | None) -> str:
+    """Two digits: an estimate has no more."""
+    return "–" if r is None else " to ".join(f"{float(f'{ms:.2g}'):g}" for ms in r)
 
 
 def _or_dash(value: float | None, form: str) -> str:

@@ -80,6 +80,14 @@ def pipeline(arguments: list[str]) -> Subject:
     return Subject(once, extra)
 
 
+def network_runs(arguments: list[str]) -> dict[str, int]:
+    """How often each task's network runs for a photograph, with the arguments of ``tenohira screen``."""
+    subject = pipeline(arguments)
+    subject.once()
+    runs: dict[str, int] = subject.extra()["network_runs"]
+    return runs
+
+
 def capture(photograph: str, arguments: list[str], folder: str) -> Subject:
     """``Instrument.capture``: from the shutter to the verdict, with everything on the disk, on a camera that hands
     over the same photograph at once; each the first of an examination, in a record in ``folder``."""

@@ -17,15 +17,25 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # everything is measured on t
 
 import device
 from device.errors import MissingExtraError, UsageError
+from device.pipeline import GLAUCOMA
+from quantize.bench import candidates, table
 from quantize.bench import report as reports
-from quantize.bench import table
 from quantize.bench.candidates import REFERENCE, choose
 from quantize.bench.compare import TOLERANCE, compare
+from quantize.bench.estimate import estimate
+from quantize.bench.evidence import (
+    COUNTS,
+    Measurements,
+    read_counts,
+    read_knowledge,
+    read_measured,
+)
 from quantize.bench.machine import cores
 from quantize.bench.machine import describe as describe_machine
 from quantize.bench.report import SCHEMA, Report, Settings
 from quantize.bench.rounds import measure
 from quantize.bench.summary import summarize
+from quantize.bench.worker import network_runs
 
 REGRESSION = 1
 ROUNDS, QUICK_ROUNDS = 30, 12
@@ -33,8 +43,9 @@ STARTS, QUICK_STARTS = 3, 1  # cold ones
 NEEDED = ("torch", "tensorflow", "onnx", "onnxruntime", "onnxscript", "matplotlib")
 EPILOG = """
 Candidates run in processes of their own and take turns in random order; docs/bench-schema.md describes the
-figures. Peers are made once and kept in the user's cache. Exit codes: 0 done; 1 --compare found a regression
-larger than --tolerance; 2 wrong arguments, or a candidate that failed; 3 an extra is missing; 130 interrupted.
+figures, docs/estimate.md the estimates. Peers are made once and kept in the user's cache. Exit codes: 0 done; 1
+--compare found a regression larger than --tolerance; 2 wrong arguments, or a candidate that failed; 3 an extra is
+missing; 130 interrupted.
 """
 
 
@@ -57,6 +68,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="write time against MACs")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="look for regressions since that run")
     parser.add_argument(
+        "--estimate", action="store_true", help="measure nothing: what a Zero 2 W, Pi 4 and Pi 5 may take (ranges)"
+    )
+    parser.add_argument(
+        "--instructions", type=Path, metavar="FILE.json",
+        help="with --estimate: counts of 'tenohira hil --rig aarch64' (default: a checkout's baseline)",
+    )
+    parser.add_argument(
+        "--measured", type=Path, metavar="FILE.json", action="append", default=[],
+        help="with --estimate: a real board's hil results.json or bench --json, which replaces its estimates",
+    )
+    parser.add_argument(
         "--tolerance", type=float, default=TOLERANCE, metavar="F", help="of a regression (default: %(default)s)"
     )
 
@@ -67,6 +89,9 @@ def run(args: argparse.Namespace) -> int:
     Raises MissingExtraError, UsageError, BundleError, BenchError.
     """
     threads = _threads(args.threads, args.quick)
+    _require_sense(args)
+    if args.estimate:
+        return _estimate(args)
     if args.tflite_runtime:
         _require_tflite_runtime(args.tflite_runtime)
     rounds = args.rounds if args.rounds is not None else QUICK_ROUNDS if args.quick else ROUNDS
@@ -94,6 +119,36 @@ def run(args: argparse.Namespace) -> int:
     print(f"\nAgainst {args.compare} of {old.created}:\n")
     print(table.comparison(old, measured, changes, alone, args.tolerance))
     return REGRESSION if any(c.exceeds(args.tolerance) for c in changes) else 0
+
+
+def _estimate(args: argparse.Namespace) -> int:
+    """Print, and write, what boards may take; nothing is measured here."""
+    known, subjects = read_knowledge(), candidates.subjects(args.bundles, args.keys)
+    counts_file = args.instructions or (COUNTS if COUNTS.is_file() else None)
+    counts = read_counts(counts_file) if counts_file else None
+    measured: Measurements = {}
+    for path in args.measured:
+        measured |= read_measured(path, known, subjects)
+    runs = {}
+    if {s.bundle.manifest.task for s in subjects if s.bundle}.issuperset(GLAUCOMA):
+        with tempfile.TemporaryDirectory(prefix="tenohira-bench-") as work:
+            photograph = candidates.simulated_photograph(Path(work))
+            runs = network_runs([str(photograph), *candidates.folders_of(args.bundles, args.keys)])
+    estimates = estimate(subjects, runs, counts, measured, known)
+    print(table.estimated(estimates))
+    if args.json:
+        reports.write(args.json, estimates)
+    return 0
+
+
+def _require_sense(args: argparse.Namespace) -> None:
+    """Raises UsageError for arguments that do not go together."""
+    measuring = ("quick", "threads", "rounds", "reference", "plot", "compare", "tflite_runtime")
+    if args.estimate and (given := [name for name in measuring if getattr(args, name)]):
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"--estimate measures nothing, so it does not go with {flags}; leave one of them out")
+    if not args.estimate and (args.measured or args.instructions):
+        raise UsageError("--measured and --instructions belong to --estimate; give that too")
 
 
 def _measure(args: argparse.Namespace, threads: tuple[int, ...], rounds: int) -> Report:
