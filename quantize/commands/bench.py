@@ -38,7 +38,7 @@ from quantize.bench.summary import summarize
 from quantize.bench.worker import network_runs
 
 REGRESSION = 1
-ROUNDS, QUICK_ROUNDS = 30, 12
+ROUNDS, QUICK_ROUNDS = 30, 10
 STARTS, QUICK_STARTS = 3, 1  # cold ones
 NEEDED = ("torch", "tensorflow", "onnx", "onnxruntime", "onnxscript", "matplotlib")
 EPILOG = """
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tflite-runtime", metavar="PYTHON", help="measure tflite-runtime too: a Python whose environment has it"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything, raw samples too")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="write time against MACs")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="write time and roof share by MACs")
     parser.add_argument("--compare", type=Path, metavar="OLD.json", help="look for regressions since that run")
     parser.add_argument(
         "--estimate", action="store_true", help="measure nothing: what a Zero 2 W, Pi 4 and Pi 5 may take (ranges)"

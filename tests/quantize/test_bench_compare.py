@@ -197,8 +197,16 @@ def test_the_plot_is_written_or_says_why_not(tmp_path):
 
     frontier(tmp_path / "a.png", report(unet=8.0, net=4.0, twin=4.0))
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    frontier(tmp_path / "a.png", report(load=9.0, unet=8.0, net=4.0))
     with pytest.raises(BenchError, match="--reference"):
         frontier(tmp_path / "b.png", report(net=4.0))
+
+
+def test_names_of_what_lies_together_are_joined():
+    from quantize.bench.plot import _labels
+
+    near = [("b", (1.0, 10.0)), ("far", (1.0, 20.0)), ("a", (0.9, 11.0)), ("wide", (3.0, 10.0))]
+    assert _labels(near) == [("a, b", (0.9, 11.0)), ("far", (1.0, 20.0)), ("wide", (3.0, 10.0))]
 
 
 @pytest.mark.parametrize(("now", "code"), [(4.0, 0), (8.0, 1)])
