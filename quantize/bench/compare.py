@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from quantize.bench import statistics
 from quantize.bench.report import Measured, Report
 from quantize.bench.statistics import Estimate, Values
@@ -13,19 +15,25 @@ TOLERANCE = 0.1
 # What two runs of the same thing differ by beyond what the rounds of one show: where a process's memory lies, on
 # which core it ran. An assumption; of 15 candidates measured twice on an idle machine, 14 stayed within it.
 BETWEEN_RUNS = 1.03
+FEWEST = 5  # rounds: the bootstrap of fewer is narrower than what they know
 
 
 @dataclass(frozen=True)
 class Change:
-    """A candidate's time, new by old, both by their roof; and its peak memory before and now (MB)."""
+    """A candidate's time, new by old, both by their roof; its peak memory before and now (MB); the rounds that it
+    took part in, of the run with fewer."""
 
     key: str
     ratio: Estimate
     peak_mb: tuple[float | None, float | None]
+    rounds: int
 
     @property
     def verdict(self) -> str:
-        """``regression`` or ``faster`` where the interval is all on one side of 1, else ``no difference``."""
+        """``regression`` or ``faster`` where the interval is all on one side of 1, else ``no difference``; of few
+        rounds ``too few rounds``."""
+        if self.rounds < FEWEST:
+            return "too few rounds"
         if self.ratio.low > 1:
             return "regression"
         return "faster" if self.ratio.high < 1 else "no difference"
@@ -51,9 +59,11 @@ def compare(old: Report, new: Report) -> tuple[list[Change], list[str]]:
             alone.append(key)
             continue
         roof = roofs[a.threads]
-        ratio = statistics.change(_by_roof(b, after[roof]), _by_roof(a, before[roof]))
+        then, now = _by_roof(a, before[roof]), _by_roof(b, after[roof])
+        ratio = statistics.change(now, then)
         wider = Estimate(ratio.value, ratio.low / BETWEEN_RUNS, ratio.high * BETWEEN_RUNS)
-        changes.append(Change(key, wider, (a.peak_mb, b.peak_mb)))
+        rounds = min(int(np.count_nonzero(~np.isnan(values))) for values in (then, now))
+        changes.append(Change(key, wider, (a.peak_mb, b.peak_mb), rounds))
     return sorted(changes, key=lambda c: -c.ratio.value), alone
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ LOOKS = {"int8": ("#0072b2", "o", "int8, LiteRT"), "pipeline": ("#d55e00", "D", 
          "tflite_runtime": ("#56b4e9", "P", "int8, tflite-runtime"),
          ROOF: ("#999999", "x", "one convolution")}  # fmt: skip
 NAMED = ("int8", "pipeline")  # the others lie above or below the int8 network of the same name
-TOGETHER = 1.3  # points less than this factor apart in both directions share a label
+# Points nearer than this factor, or this share of the roof, are named together.
+TOGETHER, SHARES_TOGETHER = 1.3, 0.15
+Place = tuple[float, float]
 
 
 def frontier(path: Path, report: Report) -> None:
@@ -42,7 +45,7 @@ def frontier(path: Path, report: Report) -> None:
     gmacs = np.array([_gmac(m) for m in points])
     ends = np.array([gmacs.min() / 4, gmacs.max() * 2.5])
     _draw(left, points, _times)
-    for names, place in _labels([(m.name.removesuffix(" int8"), (_gmac(m), _times(m)[0])) for m in named]):
+    for names, place in _labels([(_name(m), (_gmac(m), _times(m)[0])) for m in named], _near):
         at, side = ((8, -3), "left") if names == "pipeline" else ((-7, -3), "right")
         left.annotate(names, place, at, textcoords="offset points", fontsize=8, ha=side)
     left.plot(ends, _times(roof)[0] * ends / _gmac(roof), color="#444444", lw=1, ls="--", label="practical roof")
@@ -52,9 +55,10 @@ def frontier(path: Path, report: Report) -> None:
     left.set_title(f"time, {on}", fontsize=10, loc="left")
     left.legend(fontsize=9, frameon=False)
     _draw(right, points, _shares)
-    for names, place in _labels([(m.name.removesuffix(" int8"), (_gmac(m), _shares(m)[0])) for m in named]):
+    for names, place in _labels([(_name(m), (_gmac(m), _shares(m)[0])) for m in named], _near_shares):
+        dy, side = (-8, "top") if place[1] > 0.5 else (8, "bottom")
         right.annotate(
-            names, place, (0, -8), textcoords="offset points", fontsize=8, ha="center", va="top", rotation=90
+            names, place, (0, dy), textcoords="offset points", fontsize=8, ha="center", va=side, rotation=90
         )
     for share, words in ((1.0, "practical roof"), (PAPER_ROOF, "target, paper"), (SMALL_ROOF, "target, small")):
         right.axhline(share, color="#444444", lw=1, ls="--" if share == 1 else ":")
@@ -63,7 +67,7 @@ def frontier(path: Path, report: Report) -> None:
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
     right.set_ylabel("share of the practical roof")
     peak = _summary(roof).gmacs or 0
-    right.set_title(f"throughput; the roof is {peak:.3g} GMAC/s", fontsize=10, loc="left")
+    right.set_title(f"throughput; the roof is {peak:.4g} GMAC/s", fontsize=10, loc="left")
     for axes in (left, right):
         axes.set_xscale("log")
         axes.set_xlim(*ends)
@@ -79,7 +83,7 @@ def frontier(path: Path, report: Report) -> None:
         plt.close(figure)
 
 
-def _draw(axes: Any, points: list[Measured], of: Any) -> None:
+def _draw(axes: Any, points: list[Measured], of: Callable[[Measured], tuple[float, float, float]]) -> None:
     """Points with their intervals; ``of`` gives a candidate's value, low and high."""
     for kind, (colour, marker, words) in LOOKS.items():
         if of_kind := [m for m in points if m.kind == kind]:
@@ -89,17 +93,30 @@ def _draw(axes: Any, points: list[Measured], of: Any) -> None:
             axes.plot(x, y, marker, color=colour, ms=7, label=words)
 
 
-def _labels(named: list[tuple[str, tuple[float, float]]]) -> list[tuple[str, tuple[float, float]]]:
+def _labels(named: list[tuple[str, Place]], near: Callable[[Place, Place], bool]) -> list[tuple[str, Place]]:
     """Names and places: what lies together is named together, at the leftmost."""
-    labels: list[tuple[str, tuple[float, float]]] = []
+    labels: list[tuple[str, Place]] = []
     for name, place in sorted(named, key=lambda n: n[1]):
         for i, (names, other) in enumerate(labels):
-            if all(abs(np.log(a / b)) < np.log(TOGETHER) for a, b in zip(place, other)):
+            if near(place, other):
                 labels[i] = (f"{names}, {name}", other)
                 break
         else:
             labels.append((name, place))
     return labels
+
+
+def _near(a: Place, b: Place) -> bool:
+    """Of two log axes."""
+    return all(1 / TOGETHER < p / q < TOGETHER for p, q in zip(a, b))
+
+
+def _near_shares(a: Place, b: Place) -> bool:
+    return 1 / TOGETHER < a[0] / b[0] < TOGETHER and abs(a[1] - b[1]) < SHARES_TOGETHER
+
+
+def _name(m: Measured) -> str:
+    return m.name.removesuffix(" int8")
 
 
 def _shown(m: Measured) -> bool:

@@ -96,6 +96,14 @@ def single(base, ms):
     return msgspec.structs.replace(base, candidates=summarize(candidates, samples, {}, "none"))
 
 
+def test_a_few_rounds_are_no_evidence():
+    base = report()
+    (change,), _ = compare(single(base, [1.0] * 9), single(base, [3.0] * 4))
+    assert change.verdict == "too few rounds" and not change.exceeds(0.1)
+    (change,), _ = compare(single(base, [1.0] * 9), single(base, [3.0] * 5))
+    assert change.exceeds(0.1)
+
+
 def test_what_makes_runs_hard_to_compare_is_said():
     old = report(net=4.0)
     other = msgspec.structs.replace(old.machine, processor="another", runtime="litert 2")
@@ -203,10 +211,12 @@ def test_the_plot_is_written_or_says_why_not(tmp_path):
 
 
 def test_names_of_what_lies_together_are_joined():
-    from quantize.bench.plot import _labels
+    from quantize.bench.plot import _labels, _near, _near_shares
 
     near = [("b", (1.0, 10.0)), ("far", (1.0, 20.0)), ("a", (0.9, 11.0)), ("wide", (3.0, 10.0))]
-    assert _labels(near) == [("a, b", (0.9, 11.0)), ("far", (1.0, 20.0)), ("wide", (3.0, 10.0))]
+    assert _labels(near, _near) == [("a, b", (0.9, 11.0)), ("far", (1.0, 20.0)), ("wide", (3.0, 10.0))]
+    shares = [("b", (1.0, 0.05)), ("far", (1.0, 0.6)), ("a", (1.1, 0.1))]
+    assert _labels(shares, _near_shares) == [("b, a", (1.0, 0.05)), ("far", (1.0, 0.6))]
 
 
 @pytest.mark.parametrize(("now", "code"), [(4.0, 0), (8.0, 1)])
