@@ -65,6 +65,23 @@ class Probability(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vcdr_weight: float = 0.0
 
 
+class GateRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One bound of the clinical gate, int8 against float on the validation part: passed where value <= limit.
+
+    ``bound`` is the recipe's key, ``of`` the structure or operating point that it was held against, on so many
+    images. The figures of the two networks are None where a bound only compares them.
+    """
+
+    bound: str
+    of: str
+    images: int
+    floating: float | None = msgspec.field(name="float")
+    int8: float | None
+    value: float
+    limit: float
+    passed: bool
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a bundle says about itself (``docs/bundle-schema.md``)."""
 
@@ -89,6 +106,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     created: str
     members: dict[str, str]  # member -> SHA-256
     certainty: float | None = None  # mean logit inside an outline below which nothing was found (segmentation)
+    gate: tuple[GateRow, ...] = ()  # what int8 cost; empty in bundles from before the gate
 
 
 @dataclass(frozen=True)

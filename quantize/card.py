@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from device.bundle import Manifest
+from device.bundle import GateRow, Manifest
 
 PATENT = (
     "The network design (Sharma et al., Sci Rep 12:8508, 2022) is the subject of patent application "
@@ -63,6 +63,8 @@ def model_card(manifest: Manifest) -> str:
         if m.metrics
         else "Not measured.",
     ]
+    if m.gate:
+        sections += ["## Clinical gate, int8 against float, validation part", gate_table(m.gate)]
     if m.operating_points:
         sections += [
             "## Operating points",
@@ -83,6 +85,25 @@ def model_card(manifest: Manifest) -> str:
         ]
     sections += ["## Limits", "\n".join(f"* {line}" for line in LIMITS), "## Patent", PATENT]
     return "\n\n".join(sections) + "\n"
+
+
+def gate_table(rows: Iterable[GateRow]) -> str:
+    """The clinical gate as a Markdown table."""
+    return table(
+        ("bound", "of", "images", "float", "int8", "value", "limit", "passed"),
+        [
+            (
+                row.bound,
+                row.of,
+                str(row.images),
+                *("" if v is None else f"{v:.4f}" for v in (row.floating, row.int8)),
+                f"{row.value:.4f}",
+                f"{row.limit:g}",
+                "yes" if row.passed else "no",
+            )
+            for row in rows
+        ],
+    )
 
 
 def licence(terms: dict[str, str]) -> str:

@@ -55,7 +55,7 @@ def gather(models: Mapping[str, Model], sets: Mapping[str, Sequence[Sample]]) ->
             if exam.glaucoma_probability is None or exam.vcdr is None:
                 ungradable += 1
                 continue
-            p = exam.glaucoma_probability
+            p = min(max(exam.glaucoma_probability, 1e-12), 1 - 1e-12)  # a float network's logit may be of any size
             found.append((math.log(p / (1 - p)), exam.vcdr, float(sample.labels["glaucoma"])))
         for row in found:
             same = sum(other[2] == row[2] for other in found)

@@ -31,6 +31,13 @@ class ParityError(TenohiraError):
     """
 
 
+class GateError(TenohiraError):
+    """Int8 costs more against float than the recipe's ``[gate]`` allows.
+
+    Do: look at the operators that the message names; more calibration inputs, or quantization-aware training.
+    """
+
+
 class BenchError(TenohiraError):
     """A candidate of the benchmark stopped or cannot be made, or a file of an earlier benchmark cannot be used.
 

@@ -1,4 +1,4 @@
-"""The inputs for calibration and parity, and the gate that int8 must pass.
+"""The inputs for calibration and parity, and what an outlined disc is at least certain of.
 
 Calibration inputs come from the training part, parity and operating points from the validation part, and the
 figures of the model card from the test part: no image serves two of these.
@@ -6,21 +6,19 @@ figures of the model card from the test part: no image serves two of these.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from device.geometry import to_int8
-from device.runtime import Network
+from device.pipeline import Runs
 from device.segmentation import certainty
-from quantize.errors import CalibrationError, ParityError
+from quantize.errors import CalibrationError
 from train.datasets import Sample, load_split
 from train.inputs import device_inputs
 from train.recipe import Recipe
-
-MAX_DROP = {"dice": 0.005, "auc": 0.01}  # what int8 may cost on the validation part, by the metric's name
 
 Images = npt.NDArray[np.uint8]
 
@@ -41,22 +39,10 @@ def inputs(recipe: Recipe, samples: Sequence[Sample], count: int) -> Images:
     return np.stack([device_inputs(recipe.task, samples[i], recipe.size)[0] for i in chosen])
 
 
-def least_certainty(network: Network, images: Images) -> float:
+def least_certainty(network: Runs, images: Images) -> float:
     """Where the device finds less certainty (``device.segmentation.certainty``) than this in the first class, it
     found something else: 95 %, for cameras unseen, of what all but one in a hundred of these inputs
     (n x S x S x 3) reach."""
     spec = network.output
     reached = [certainty(network.run(to_int8(x)[None])[0, ..., 0], spec.zero_point, spec.scale) for x in images]
     return 0.95 * float(np.percentile(reached, 1))
-
-
-def require_no_loss(floating: Mapping[str, float], int8: Mapping[str, float]) -> None:
-    """The clinical gate: raise ParityError where int8 loses more Dice or AUC than MAX_DROP allows."""
-    for name, value in floating.items():
-        limit = next((drop for key, drop in MAX_DROP.items() if key in name.split("_")), None)
-        if limit is not None and not value - int8[name] <= limit:
-            raise ParityError(
-                f"clinical gate failed on the validation part: {name} falls from {value:.4f} (float) to "
-                f"{int8[name]:.4f} (int8), allowed {limit}; no bundle is written. Try more calibration inputs "
-                "(--calibration), or train again with quantization in mind"
-            )

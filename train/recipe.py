@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -63,6 +63,26 @@ class AugmentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rotate_degrees: float = 20.0
 
 
+Limit = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class GateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What int8 may cost against float on the validation part; beyond it ``tenohira quantize`` writes no bundle.
+
+    Shifts are means, and limits half-widths of the 95 % limits of agreement (Bland and Altman, Lancet 327:307,
+    1986), of int8 minus float. A bound that a task has no figure for is not evaluated.
+    """
+
+    dice_drop: Limit = 0.002  # of each structure's mean Dice
+    auc_drop: Limit = 0.003
+    sensitivity_drop: Limit = 0.01  # at each operating point
+    changed_verdicts: Limit = 0.005  # share of photographs, at each operating point
+    vcdr_shift: Limit = 0.005  # a tenth and a half of 0.05, the ratio's mean error, which a repeat easily changes
+    vcdr_limits: Limit = 0.025
+    area_shift_percent: Limit = 1.0  # of the FAZ; graders and repeated scans differ by several percent
+    area_limits_percent: Limit = 5.0
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that decides a run, but for the data root and the machine."""
 
@@ -73,6 +93,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network: NetworkSpec = NetworkSpec()
     training: TrainingSpec = TrainingSpec()
     augment: AugmentSpec = AugmentSpec()
+    gate: GateSpec = GateSpec()
     seed: int = 1
     deterministic: bool = True
     note: str = ""

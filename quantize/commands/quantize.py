@@ -18,22 +18,23 @@ import numpy as np
 import device
 from device import bundle
 from device.geometry import Int8Image, to_int8
-from device.pipeline import Model, Pipeline
+from device.pipeline import Model, Pipeline, Runs
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
-from quantize import decision, measure, parity
-from quantize.card import licence, model_card
+from quantize import decision, gate, measure, parity, sensitivity
+from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, convert_network
 from quantize.mcu import command as mcu
 from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
-from train.evaluation import evaluate_predictor
+from train.evaluation import headline, network_cases
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import load_run
 
 PARITY_IMAGES = 32
+NOISE_IMAGES = 16
 INTENDED_USE = (
     "Research on screening with low-cost cameras: an aid that shows its evidence to a trained person. "
     "Not for diagnosis, not for any decision about a patient without one."
@@ -88,24 +89,48 @@ def run(args: argparse.Namespace) -> int:
     parity.require(converted.checks)
 
     stages = {"float": torch_stage(trained.network), "int8": int8_stage(converted.int8_tflite)}
-    metrics: dict[str, dict[str, float]] = {}
     measured = {"validation": pooled["val"]} | {f"test {name}": s for name, s in parts["test"].items()}
-    for part, samples in measured.items():
-        for stage, predictor in stages.items():
-            if samples:
-                metrics[f"{part}, {stage}"] = evaluate_predictor(recipe.task, samples, predictor, recipe.size)
-    _write_report(trained.folder, report | {"metrics": metrics})
-    measure.require_no_loss(metrics["validation, float"], metrics["validation, int8"])
+    cases = {
+        f"{part}, {stage}": network_cases(recipe.task, samples, predictor, recipe.size)
+        for part, samples in measured.items()
+        for stage, predictor in stages.items()
+        if samples
+    }
+    metrics = {name: headline(found) for name, found in cases.items()}
+    noises = sensitivity.operator_noise(
+        converted.onnx,
+        converted.float_tflite,
+        converted.int8_tflite,
+        measure.inputs(recipe, pooled["val"], NOISE_IMAGES),
+    )
+    report |= {"metrics": metrics, "noise": [noise.as_dict() for noise in noises]}
+    _write_report(trained.folder, report)
+    sensitivity.plot(trained.folder / "noise.png", noises, f"{recipe.name} {args.version}")
 
     images = {name: {part: len(parts[part][name]) for part in parts} for name in recipe.data.sets}
-    manifest = describe(recipe, converted, args.version, metrics, images)
-    if recipe.task_spec.kind == "classification":
-        manifest = with_decision(manifest, converted, parts["val"])
-    if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all
-        images_seen = measure.inputs(recipe, pooled["val"], len(pooled["val"]))
-        least = measure.least_certainty(Network(converted.int8_tflite), images_seen)
-        manifest = msgspec.structs.replace(manifest, certainty=least)
-        print(f"least certainty of an outlined disc: {least:.2f}")
+    floating, int8 = gate.networks(converted.float_tflite, converted.int8_tflite)
+    described = describe(recipe, converted, args.version, metrics, images)
+    manifest = with_rule(described, int8, recipe, parts["val"])
+    for point in manifest.operating_points:
+        print(
+            f"operating point {point.name}: {point.threshold:.3f}, sensitivity {point.sensitivity:.3f}, "
+            f"specificity {point.specificity:.3f} ({point.measured_on})"
+        )
+    if manifest.certainty is not None:
+        print(f"least certainty of an outlined disc: {manifest.certainty:.2f}")
+
+    rule = with_rule(described, floating, recipe, parts["val"])
+    rows = (
+        *gate.network_rows(recipe.gate, cases["validation, float"], cases["validation, int8"]),
+        *gate.device_rows(recipe.gate, rule, floating, int8, pooled["val"]),
+    )
+    _write_report(trained.folder, report | {"gate": msgspec.to_builtins(rows)})
+    worst = [str(noise) for noise in noises[: sensitivity.NAMED]]
+    print(f"clinical gate, int8 against float, validation part:\n{gate_table(rows)}")
+    print("operators that lose most, signal to noise of their own:", *worst, sep="\n  ")
+    gate.require(rows, worst)
+    manifest = msgspec.structs.replace(manifest, gate=rows)
+
     golden = golden_input(recipe.size)
     path = bundle.write(
         (args.out or trained.folder) / f"{recipe.name}-{args.version}.tnh",
@@ -163,25 +188,27 @@ def describe(
     )
 
 
-def with_decision(
-    manifest: bundle.Manifest, converted: Converted, validation: dict[str, list[Sample]]
+def with_rule(
+    manifest: bundle.Manifest, network: Runs, recipe: Recipe, validation: dict[str, list[Sample]]
 ) -> bundle.Manifest:
-    """A classifier's manifest with its probability's constants and operating points, measured on the validation
-    part by the whole device pipeline (with the shipped disc_finder and disc_cup)."""
-    classifier = Model(Network(converted.int8_tflite), decision.provisional(manifest))
-    models = Pipeline.load(tasks=("disc_finder", "disc_cup")).models | {manifest.task: classifier}
-    evidence = decision.gather(models, validation)
-    constants = decision.fit_probability(evidence)
-    where = f"whole pipeline, int8, validation part of {', '.join(validation)}: {len(evidence.label)} eyes"
-    points = decision.operating_points(
-        decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
-    )
-    for point in points:
-        print(
-            f"operating point {point.name}: {point.threshold:.3f}, sensitivity {point.sensitivity:.3f}, "
-            f"specificity {point.specificity:.3f} ({where}, {evidence.ungradable} ungradable)"
+    """The manifest with what is fitted to a network on the validation part: a classifier's probability constants
+    and operating points, measured by the whole device pipeline (with the shipped disc_finder and disc_cup), or
+    disc_cup's least certainty."""
+    if recipe.task_spec.kind == "classification":
+        classifier = Model(network, decision.provisional(manifest))
+        models = Pipeline.load(tasks=("disc_finder", "disc_cup")).models | {manifest.task: classifier}
+        evidence = decision.gather(models, validation)
+        constants = decision.fit_probability(evidence)
+        where = f"whole pipeline, int8, validation part of {', '.join(validation)}: {len(evidence.label)} eyes"
+        points = decision.operating_points(
+            decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
         )
-    return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
+        return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
+    if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all
+        samples = [s for of_set in validation.values() for s in of_set]
+        least = measure.least_certainty(network, measure.inputs(recipe, samples, len(samples)))
+        return msgspec.structs.replace(manifest, certainty=least)
+    return manifest
 
 
 def golden_input(size: int) -> Int8Image:

@@ -69,6 +69,21 @@ def test_what_was_written_is_loaded(whole, keys):
     np.testing.assert_array_equal(loaded.golden_input, picture())
 
 
+def test_the_gate_is_optional(whole, keys, tmp_path):
+    """Bundles from before it load, and a row survives as it was."""
+    loaded = bundle.load(whole, keys)
+    assert loaded.manifest.gate == ()
+    before = msgspec.json.decode(members_of(whole)[MANIFEST])
+    del before["gate"]
+    data = msgspec.json.encode(before)
+    signature = signing.read_private_key(keys / "clinic.key").sign(data)
+    older = packed(tmp_path / "older.tnh", members_of(whole) | {MANIFEST: data, SIGNATURE: signature})
+    assert bundle.load(older, keys).manifest == loaded.manifest
+    row = bundle.GateRow("dice_drop", "cup", 55, 0.9, 0.899, 0.001, 0.002, True)
+    newer = packed(tmp_path / "newer.tnh", signed(members_of(whole), keys, gate=[msgspec.to_builtins(row)]))
+    assert bundle.load(newer, keys).manifest.gate == (row,)
+
+
 def test_the_same_content_gives_the_same_file(whole, keys, tmp_path):
     loaded = bundle.load(whole, keys)
     key = signing.read_private_key(keys / "clinic.key")

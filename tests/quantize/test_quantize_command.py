@@ -15,6 +15,7 @@ from device.runtime import Network
 from tests.quantize.conftest import SIZE, as_tensor
 from tests.train.toy import make_octa
 from train.networks.lwbna import LWBNAUnet
+from train.recipe import GateSpec
 
 RECIPE = f"""
 name = "toy"
@@ -69,6 +70,9 @@ def test_a_run_becomes_a_bundle_that_the_device_loads(run_folder, root, tmp_path
     assert (manifest.task, manifest.classes, manifest.version) == ("faz", ("faz",), "1.2.3")
     assert manifest.operators["CONV_2D"] == 37
     assert manifest.metrics["validation, int8"].keys() == manifest.metrics["validation, float"].keys()
+    assert [row.bound for row in manifest.gate] == [
+        "dice_drop", "area_shift_percent", "area_limits_percent", "changed_verdicts"
+    ]  # fmt: skip
     assert manifest.data["sets"]["octa_faz"]["images"]["train"] > 0
     network = Network(loaded.model, reference=True)
     assert network.input == manifest.input
@@ -77,6 +81,21 @@ def test_a_run_becomes_a_bundle_that_the_device_loads(run_folder, root, tmp_path
         assert said in loaded.card
     assert {"model.onnx", "float.tflite", "int8.tflite", "report.json"} <= {p.name for p in run_folder.iterdir()}
     assert all(check["passed"] for check in json.loads((run_folder / "report.json").read_text())["parity"])
+
+
+@pytest.mark.parametrize("bound", ["area_shift_percent", "area_limits_percent"])
+def test_a_broken_bound_writes_a_report_but_no_bundle(bound, run_folder, root, capsys):
+    """Int8 never outlines exactly what float does: a bound of 0 is broken, and no other."""
+    limits = {key: 0 if key == bound else 1e9 for key in GateSpec.__struct_fields__}
+    gate = "[gate]\n" + "".join(f"{key} = {limit}\n" for key, limit in limits.items())
+    (run_folder / "recipe.toml").write_text(RECIPE + gate)
+    assert quantize(run_folder, root) == 2
+    said = capsys.readouterr().err
+    assert f"clinical gate failed on the validation part: {bound} of" in said and "CONV_2D" in said
+    assert not list(run_folder.glob("*.tnh"))
+    report = json.loads((run_folder / "report.json").read_text())
+    assert [row["bound"] for row in report["gate"] if not row["passed"]] == [bound]
+    assert report["noise"] and (run_folder / "noise.png").is_file()
 
 
 def test_failed_parity_writes_a_report_but_no_bundle(run_folder, root, monkeypatch, capsys):

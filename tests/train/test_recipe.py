@@ -5,6 +5,7 @@ import pytest
 from train.errors import RecipeError
 from train.networks import build
 from train.recipe import FOLDER, as_dict, read_recipe
+from train.run import RELEASED
 
 SHIPPED = sorted(p.stem for p in FOLDER.glob("*.toml"))
 
@@ -33,6 +34,8 @@ def test_the_paper_recipe_is_the_published_network():
         (('task = "faz"', 'task = "ear"'), "ear"),
         (("[training]", "[training]\noptimizer = 'sgd'"), "sgd"),
         (("[network]", "[network"), "TOML"),
+        (("[gate]", "[gate]\ndice_dorp = 0.1"), "dice_dorp"),
+        (("dice_drop = 0.002", "dice_drop = -0.002"), "dice_drop"),
     ],
 )
 def test_mistakes_are_named(tmp_path, change, word):
@@ -41,6 +44,12 @@ def test_mistakes_are_named(tmp_path, change, word):
     path.write_text(text.replace(*change))
     with pytest.raises(RecipeError, match=word):
         read_recipe(path)
+
+
+@pytest.mark.parametrize("path", sorted(RELEASED.glob("*/recipe.toml")), ids=lambda path: path.parent.name)
+def test_released_runs_are_held_to_the_gate_of_their_recipe(path):
+    """They are from before the gate: its defaults are the shipped recipes' bounds."""
+    assert read_recipe(path).gate == read_recipe(path.parent.name).gate
 
 
 def test_unknown_recipe_lists_the_shipped_ones():
