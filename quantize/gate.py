@@ -145,7 +145,8 @@ def _drop(bound: str, of: str, images: int, figures: Sequence[float], limit: flo
 def _changed(spec: GateSpec, of: str, outcomes: Sequence[Sequence[str]]) -> GateRow:
     changed = [f != i for f, i in zip(*outcomes, strict=True)]
     share = sum(changed) / len(changed) if changed else math.nan
-    return _row("changed_verdicts", of, len(changed), (None, None), share, spec.changed_verdicts)
+    limit = max(spec.changed_verdicts, 1 / len(changed)) if changed else spec.changed_verdicts
+    return _row("changed_verdicts", of, len(changed), (None, None), share, limit)
 
 
 def _agreement(
