@@ -32,23 +32,26 @@ IMAGES = int(os.environ.get("TENOHIRA_IMAGES", 320))
 AGAIN = """
 import json, sys
 from pathlib import Path
+import numpy as np
 from device import memory, overlay
 from device.imaging import encode_jpeg, read_image
 from device.pipeline import Pipeline
 from device.results import row_of
 memory.keep_little()
-machine, held, lost = Pipeline.load(), [], []
+machine, lost = Pipeline.load(), []
 count, leak, *paths = int(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:])
+held = np.ones(count)  # a list of numbers would itself grow
 for i in range(count):
     path = paths[i % len(paths)]
     frame = read_image(path)
     exam = machine.screen(frame)
     encode_jpeg(overlay.draw(frame.pixels, exam), 90, keep=False)
     row_of(path, exam, masks={}, overlay=None, timings_ms={}, bundles=machine.bundles)
-    lost.append(b"x" * leak)
+    if leak:
+        lost.append(b"x" * leak)
     resident, shared = Path("/proc/self/statm").read_text().split()[1:3]
-    held.append((int(resident) - int(shared)) * 4 / 1024)
-print(json.dumps(held))
+    held[i] = (int(resident) - int(shared)) * 4 / 1024
+print(json.dumps(held.tolist()))
 """
 
 
