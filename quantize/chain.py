@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from quantize import convert
-from quantize.calibration import calibrate
+from quantize.calibration import Ranges, calibrate
 from quantize.export import to_onnx
 from quantize.onnx_to_tf import Graph
 from quantize.parity import Check, compare_chain
@@ -28,13 +28,16 @@ class Converted:
     checks: list[Check]
 
 
-def convert_network(network: torch.nn.Module, size: int, calibration: Images, parity: Images) -> Converted:
-    """Convert a trained network, with ranges from the ``calibration`` images and checks on the ``parity`` images
-    (each N x S x S x 3 ``uint8``). The checks are not enforced here: ``parity.require`` does that, after they
-    were reported. Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
+def convert_network(
+    network: torch.nn.Module, size: int, calibration: Images, parity: Images, ranges: Ranges | None = None
+) -> Converted:
+    """Convert a trained network, with ranges from the ``calibration`` images, or with the trained ``ranges``, and
+    checks on the ``parity`` images (each N x S x S x 3 ``uint8``). The checks are not enforced here:
+    ``parity.require`` does that, after they were reported. Raises UnsupportedOperatorError, CalibrationError or
+    NotInt8Error."""
     exported = to_onnx(network, size)
     graph = Graph(exported)
-    int8 = convert.to_int8(graph, calibrate(graph, calibration))
+    int8 = convert.to_int8(graph, ranges or calibrate(graph, calibration))
     operators = convert.int8_operators(int8)
     floating = convert.to_float(graph)
     serialized = exported.SerializeToString()

@@ -104,18 +104,21 @@ def train(
     report: Report = print,
     workers: int = 0,
     stop_after: int | None = None,
+    network: nn.Module | None = None,
 ) -> State:
     """Train ``recipe`` into ``folder``, continuing there if it holds a checkpoint.
 
-    ``stop_after`` ends this call after so many epochs (the run stays resumable). Returns the state reached.
+    ``stop_after`` ends this call after so many epochs (the run stays resumable); ``network`` is trained on, where
+    given, instead of the recipe's own. Returns the state reached.
     Raises DataError where data are missing, RunError where the folder holds another recipe's run.
     """
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
     training, validation = _load(recipe, root, report)
-    network = build(recipe.network, recipe.outputs)
-    if recipe.training.init:
-        start_from(network, find_run(recipe.training.init))
+    if network is None:
+        network = build(recipe.network, recipe.outputs)
+        if recipe.training.init:
+            start_from(network, find_run(recipe.training.init))
     network.to(machine.device, memory_format=torch.channels_last)
     averaged = (
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.training.ema), use_buffers=True)

@@ -83,6 +83,13 @@ class GateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     area_limits_percent: Limit = 5.0
 
 
+class QuantizationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Fine-tuning in the device's int8 arithmetic before a bundle is made; its other settings are those above."""
+
+    epochs: int = 0  # 0: calibrated ranges alone
+    lr: float = 1e-4
+
+
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that decides a run, but for the data root and the machine."""
 
@@ -94,6 +101,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     training: TrainingSpec = TrainingSpec()
     augment: AugmentSpec = AugmentSpec()
     gate: GateSpec = GateSpec()
+    quantization: QuantizationSpec = QuantizationSpec()
     seed: int = 1
     deterministic: bool = True
     note: str = ""

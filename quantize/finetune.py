@@ -1,0 +1,82 @@
+"""Quantization-aware training: a trained run, a few epochs more in the device's own int8 arithmetic.
+
+It starts from the exported network, whose BatchNorm is folded, and from the calibrated ranges, and trains weights
+and ranges together. What it gives back goes through the same chain as any network, but with its own ranges.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from quantize.calibration import Images, Ranges, calibrate
+from quantize.errors import UnsupportedOperatorError
+from quantize.export import to_onnx
+from quantize.onnx_to_tf import Graph
+from quantize.simulation import Simulation
+from train.loop import Machine, train
+from train.run import Run
+
+FOLDER = "finetuned"  # in the run's folder
+
+
+def simulate(network: nn.Module, size: int, calibration: Images) -> Simulation:
+    """The int8 network as calibration alone makes it. Raises as ``to_onnx``, ``calibrate`` and Simulation do."""
+    graph = Graph(to_onnx(network, size))
+    simulation = Simulation(graph, calibrate(graph, calibration))
+    simulation.eval()
+    return simulation
+
+
+def finetune(run: Run, root: Path, simulation: Simulation) -> tuple[nn.Module, Ranges]:
+    """Train ``simulation`` of ``run`` as its recipe's [quantization] says, on the recipe's data under ``root``.
+
+    Returns the network with the best epoch's weights and the ranges that belong to them; ``simulation`` is left in
+    that state too. Weights, history and curves stay in the run's folder, in ``finetuned/``; what an earlier call
+    left there is deleted. On the CPU, where sums of whole numbers are exact. Raises DataError without data.
+    """
+    spec = run.recipe.quantization
+    recipe = msgspec.structs.replace(
+        run.recipe,
+        training=msgspec.structs.replace(
+            run.recipe.training,
+            epochs=spec.epochs,
+            patience=spec.epochs,
+            lr=spec.lr,
+            warmup_epochs=0.0,
+            precision="float32",
+            ema=0.0,
+        ),
+    )
+    folder = run.folder / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    train(recipe, root, folder, Machine.here("cpu"), network=simulation)
+    simulation.load_state_dict(torch.load(folder / "best.pt", weights_only=True)["model"])
+    weights, ranges = simulation.eval().export()
+    return with_folded(run.network, weights), ranges
+
+
+def with_folded(network: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+    """A copy of ``network`` with ``weights`` that have its BatchNorm in them: the copy's own does nothing.
+
+    Raises UnsupportedOperatorError where a weight has no place in the network.
+    """
+    copied = copy.deepcopy(network)
+    state = copied.state_dict()
+    if lost := sorted(weights.keys() - state.keys()):
+        raise UnsupportedOperatorError(
+            f"the weights {', '.join(lost)} have no place in the network; give its convolutions a bias "
+            "to fold BatchNorm into, or quantize without fine-tuning"
+        )
+    copied.load_state_dict(state | weights)
+    for module in copied.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+            module.running_var.sub_(module.eps)
+    return copied
