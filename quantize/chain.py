@@ -28,20 +28,29 @@ class Converted:
     checks: list[Check]
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """A network that was trained on in int8 arithmetic, and the ranges that were trained with it."""
+
+    network: torch.nn.Module
+    ranges: Ranges
+
+
 def convert_network(
-    network: torch.nn.Module, size: int, calibration: Images, parity: Images, ranges: Ranges | None = None
+    network: torch.nn.Module, size: int, calibration: Images, parity: Images, tuned: Tuned | None = None
 ) -> Converted:
-    """Convert a trained network, with ranges from the ``calibration`` images, or with the trained ``ranges``, and
-    checks on the ``parity`` images (each N x S x S x 3 ``uint8``). The checks are not enforced here:
-    ``parity.require`` does that, after they were reported. Raises UnsupportedOperatorError, CalibrationError or
-    NotInt8Error."""
-    exported = to_onnx(network, size)
+    """Convert a trained network, with ranges from the ``calibration`` images and checks on the ``parity`` images
+    (each N x S x S x 3 ``uint8``). What was ``tuned`` is converted in its stead; the int8 model still has to agree
+    with ``network``. The checks are not enforced here: ``parity.require`` does that, after they were reported.
+    Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
+    converted = tuned.network if tuned else network
+    exported = to_onnx(converted, size)
     graph = Graph(exported)
-    int8 = convert.to_int8(graph, ranges or calibrate(graph, calibration))
+    int8 = convert.to_int8(graph, tuned.ranges if tuned else calibrate(graph, calibration))
     operators = convert.int8_operators(int8)
     floating = convert.to_float(graph)
     serialized = exported.SerializeToString()
-    checks = compare_chain(network, serialized, floating, int8, parity)
+    checks = compare_chain(converted, serialized, floating, int8, parity, network if tuned else None)
     return Converted(serialized, floating, int8, operators, checks)
 
 

@@ -1,7 +1,9 @@
 """Quantization-aware training: a trained run, a few epochs more in the device's own int8 arithmetic.
 
 It starts from the exported network, whose BatchNorm is folded, and from the calibrated ranges, and trains weights
-and ranges together. What it gives back goes through the same chain as any network, but with its own ranges.
+and ranges together towards the float network's logits on augmented training images (distillation: Hinton et al.,
+arXiv:1503.02531). The labels were that network's business; what is to be undone here is the quantization. The
+result goes through the same chain as any network, but with its own ranges.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import msgspec
 import torch
 from torch import Tensor, nn
 
-from quantize.calibration import Images, Ranges, calibrate
+from quantize.calibration import Images, calibrate
+from quantize.chain import Tuned
 from quantize.errors import UnsupportedOperatorError
 from quantize.export import to_onnx
 from quantize.onnx_to_tf import Graph
@@ -33,12 +36,12 @@ def simulate(network: nn.Module, size: int, calibration: Images) -> Simulation:
     return simulation
 
 
-def finetune(run: Run, root: Path, simulation: Simulation) -> tuple[nn.Module, Ranges]:
+def finetune(run: Run, root: Path, simulation: Simulation) -> Tuned:
     """Train ``simulation`` of ``run`` as its recipe's [quantization] says, on the recipe's data under ``root``.
 
-    Returns the network with the best epoch's weights and the ranges that belong to them; ``simulation`` is left in
-    that state too. Weights, history and curves stay in the run's folder, in ``finetuned/``; what an earlier call
-    left there is deleted. On the CPU, where sums of whole numbers are exact. Raises DataError without data.
+    Gives the best epoch's weights and ranges; ``simulation`` is left in that state too. Weights, history and
+    curves stay in the run's folder, in ``finetuned/``; what an earlier call left there is deleted. On the CPU,
+    where sums of whole numbers are exact. Raises DataError without data, CalibrationError where training diverges.
     """
     spec = run.recipe.quantization
     recipe = msgspec.structs.replace(
@@ -56,10 +59,10 @@ def finetune(run: Run, root: Path, simulation: Simulation) -> tuple[nn.Module, R
     folder = run.folder / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    train(recipe, root, folder, Machine.here("cpu"), network=simulation)
+    train(recipe, root, folder, Machine.here("cpu"), network=simulation, teacher=run.network.eval())
     simulation.load_state_dict(torch.load(folder / "best.pt", weights_only=True)["model"])
     weights, ranges = simulation.eval().export()
-    return with_folded(run.network, weights), ranges
+    return Tuned(with_folded(run.network, weights), ranges)
 
 
 def with_folded(network: nn.Module, weights: dict[str, Tensor]) -> nn.Module:

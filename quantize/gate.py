@@ -26,20 +26,20 @@ from quantize.errors import GateError
 from train import metrics
 from train.datasets import Sample
 from train.evaluation import Case, column
-from train.predictors import float_stage
+from train.predictors import Predictor
 from train.recipe import GateSpec
 
 
 class FloatNetwork:
-    """A float TFLite model in the place of the int8 ``network`` in a pipeline: it takes the same int8 input.
+    """A float stage in the place of the int8 ``network`` in a pipeline: it takes the same int8 input.
 
     A classifier's logits stay float (scale 1, zero point 0). The device makes outlines from int8 logits, so those
     of a segmentation network are rounded to the steps of the int8 network's output: verdicts do not count that
     last rounding, the bounds on Dice, ratio and area do.
     """
 
-    def __init__(self, model: bytes, network: Runs) -> None:
-        self._predict = float_stage(model)
+    def __init__(self, predict: Predictor, network: Runs) -> None:
+        self._predict = predict
         self._rounded = len(network.output.shape) == 4
         self.input = network.input
         self.output = network.output if self._rounded else TensorSpec(network.output.shape, "float32", 1.0, 0)
@@ -109,10 +109,10 @@ def device_rows(
     return rows
 
 
-def networks(float_tflite: bytes, int8_tflite: bytes) -> tuple[FloatNetwork, Network]:
-    """Both stages of a converted network, for ``device_rows``."""
+def networks(floating: Predictor, int8_tflite: bytes) -> tuple[FloatNetwork, Network]:
+    """Both stages of a converted network, for ``device_rows``: ``floating`` is the network as it was trained."""
     int8 = Network(int8_tflite)
-    return FloatNetwork(float_tflite, int8), int8
+    return FloatNetwork(floating, int8), int8
 
 
 def require(rows: Iterable[GateRow], worst: Sequence[str]) -> None:

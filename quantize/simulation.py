@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from quantize.calibration import MIN_RANGE, Ranges
-from quantize.errors import UnsupportedOperatorError
+from quantize.errors import CalibrationError, UnsupportedOperatorError
 from quantize.onnx_to_tf import Graph
 
 LOW, HIGH = -128, 127
@@ -129,9 +129,12 @@ class _Straight(torch.autograd.Function):  # type: ignore[misc]
 
 
 def multiplier(real: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """``QuantizeMultiplier``: real = m * 2**(shift - 31), m below 2**31; both n x 1 x 1 int64."""
+    """``QuantizeMultiplier``: real = m * 2**(shift - 31), m below 2**31; both n x 1 x 1 int64. Raises
+    CalibrationError for what is not finite."""
     pairs = []
     for value in real:
+        if not math.isfinite(value):
+            raise CalibrationError("weights or ranges are not finite: fine-tuning diverged; give it a lower lr")
         fraction, shift = math.frexp(value)
         m = int(fraction * 2**31 + 0.5)
         if m == 2**31:

@@ -105,11 +105,13 @@ def train(
     workers: int = 0,
     stop_after: int | None = None,
     network: nn.Module | None = None,
+    teacher: nn.Module | None = None,
 ) -> State:
     """Train ``recipe`` into ``folder``, continuing there if it holds a checkpoint.
 
     ``stop_after`` ends this call after so many epochs (the run stays resumable); ``network`` is trained on, where
-    given, instead of the recipe's own. Returns the state reached.
+    given, instead of the recipe's own; the logits of ``teacher``, where given, are the target instead of labels.
+    Returns the state reached.
     Raises DataError where data are missing, RunError where the folder holds another recipe's run.
     """
     torch.manual_seed(recipe.seed)
@@ -134,7 +136,9 @@ def train(
         bar = progress.add_task(recipe.name, total=recipe.training.epochs, completed=state.epoch)
         while state.epoch < end and state.epoch - state.best_epoch <= recipe.training.patience:
             start = time.monotonic()
-            loss = _one_epoch(recipe, parallel, averaged, optimizer, training, state.epoch, machine, workers)
+            loss = _one_epoch(
+                recipe, parallel, averaged, optimizer, training, state.epoch, machine, workers, teacher
+            )
             kept = averaged.module if averaged is not None else network
             figures = {"epoch": state.epoch, "loss": loss, **validate(recipe, kept, validation, machine)}
             state.seconds += time.monotonic() - start
@@ -240,7 +244,9 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
     return spec.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
-def _one_epoch(recipe, network, averaged, optimizer, data: Examples, epoch, machine: Machine, workers) -> float:
+def _one_epoch(
+    recipe, network, averaged, optimizer, data: Examples, epoch, machine: Machine, workers, teacher
+) -> float:
     network.train()
     data.epoch = epoch
     batches = list(_batches(len(data), recipe, epoch, machine))
@@ -252,7 +258,11 @@ def _one_epoch(recipe, network, averaged, optimizer, data: Examples, epoch, mach
         with torch.autocast(machine.device.type, torch.bfloat16, enabled=half):
             logits = network(to_input(x, machine))
         logits = logits.float()
-        if recipe.task_spec.kind == "classification":
+        if teacher is not None:
+            with torch.no_grad():
+                target = teacher(to_input(x, machine))
+            loss = nn.functional.mse_loss(logits, target)
+        elif recipe.task_spec.kind == "classification":
             loss = classification_loss(logits, y.to(machine.device), recipe.training)
         else:
             y = y.to(machine.device).float()

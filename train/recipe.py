@@ -86,7 +86,7 @@ class GateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class QuantizationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Fine-tuning in the device's int8 arithmetic before a bundle is made; its other settings are those above."""
 
-    epochs: int = 0  # 0: calibrated ranges alone
+    epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  # 0: calibrated ranges alone
     lr: float = 1e-4
 
 

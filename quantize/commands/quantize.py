@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,16 @@ from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize import decision, gate, measure, parity, sensitivity
 from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, convert_network
+from quantize.finetune import finetune, simulate
 from quantize.mcu import command as mcu
 from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
+from train.errors import RecipeError
 from train.evaluation import headline, network_cases
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
-from train.run import load_run
+from train.run import Run, load_run
 
 PARITY_IMAGES = 32
 NOISE_IMAGES = 16
@@ -55,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--version", default=device.__version__, help="of the bundle (default: %(default)s)")
     parser.add_argument("--calibration", type=int, default=128, metavar="N", help="training images (default: 128)")
+    parser.add_argument(
+        "--finetune",
+        type=int,
+        metavar="EPOCHS",
+        help="train so many epochs in int8 arithmetic first (default: as the recipe's [quantization] says)",
+    )
     parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data)")
     mcu.add_arguments(parser)
 
@@ -64,17 +73,22 @@ def run(args: argparse.Namespace) -> int:
     if args.target == "mcu":
         return mcu.run(args)
     key = read_private_key(args.key)
-    trained = load_run(args.run)
+    trained = with_epochs(load_run(args.run), args.finetune)
     recipe, root = trained.recipe, data_root(args.data)
     parts = {name: measure.part(recipe, root, name) for name in ("train", "val", "test")}
     pooled = {name: [s for samples in sets.values() for s in samples] for name, sets in parts.items()}
 
-    converted = convert_network(
-        trained.network,
-        recipe.size,
-        measure.inputs(recipe, pooled["train"], args.calibration),
-        measure.inputs(recipe, pooled["val"], PARITY_IMAGES),
-    )
+    calibration = measure.inputs(recipe, pooled["train"], args.calibration)
+    tuned = None
+    metrics: dict[str, dict[str, float]] = {}
+    if recipe.quantization.epochs:
+        simulation = simulate(trained.network, recipe.size, calibration)
+        metrics["validation, int8 before fine-tuning"] = headline(
+            network_cases(recipe.task, pooled["val"], torch_stage(simulation), recipe.size)
+        )
+        tuned = finetune(trained, root, simulation)
+    parity_images = measure.inputs(recipe, pooled["val"], PARITY_IMAGES)
+    converted = convert_network(trained.network, recipe.size, calibration, parity_images, tuned)
     (trained.folder / "model.onnx").write_bytes(converted.onnx)
     (trained.folder / "float.tflite").write_bytes(converted.float_tflite)
     (trained.folder / "int8.tflite").write_bytes(converted.int8_tflite)
@@ -96,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         for stage, predictor in stages.items()
         if samples
     }
-    metrics = {name: headline(found) for name, found in cases.items()}
+    metrics |= {name: headline(found) for name, found in cases.items()}
     noises = sensitivity.operator_noise(
         converted.onnx,
         converted.float_tflite,
@@ -108,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     sensitivity.plot(trained.folder / "noise.png", noises, f"{recipe.name} {args.version}")
 
     images = {name: {part: len(parts[part][name]) for part in parts} for name in recipe.data.sets}
-    floating, int8 = gate.networks(converted.float_tflite, converted.int8_tflite)
+    floating, int8 = gate.networks(stages["float"], converted.int8_tflite)
     described = describe(recipe, converted, args.version, metrics, images)
     manifest = with_rule(described, int8, recipe, parts["val"])
     for point in manifest.operating_points:
@@ -143,6 +157,16 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"{path}: {path.stat().st_size / 1024:.0f} kB, {sum(converted.operators.values())} operators, all int8")
     return 0
+
+
+def with_epochs(trained: Run, epochs: int | None) -> Run:
+    """The run with so many epochs of fine-tuning in its recipe, where given: the manifest says what was done."""
+    if epochs is None:
+        return trained
+    if epochs < 0:
+        raise RecipeError(f"--finetune is {epochs}; give the number of epochs, or 0 for none")
+    quantization = msgspec.structs.replace(trained.recipe.quantization, epochs=epochs)
+    return replace(trained, recipe=msgspec.structs.replace(trained.recipe, quantization=quantization))
 
 
 def describe(

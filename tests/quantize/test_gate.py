@@ -176,7 +176,7 @@ def test_a_verdict_may_change_by_becoming_ungradable(eyes, shipped):
 def test_the_float_network_in_a_pipeline(segmenter, classifier):
     """A classifier's logits come as they are, those of outlines in the steps of the int8 network."""
     for tiny, dtype in ((classifier, np.float32), (segmenter, np.int8)):
-        floating, int8 = gate.networks(tiny.converted.float_tflite, tiny.converted.int8_tflite)
+        floating, int8 = gate.networks(float_stage(tiny.converted.float_tflite), tiny.converted.int8_tflite)
         x = to_int8(tiny.images[:1])
         exact, raw = float_stage(tiny.converted.float_tflite)(tiny.images[0]), floating.run(x)[0]
         assert raw.dtype == dtype and floating.input == int8.input and floating.output.shape == int8.output.shape

@@ -98,6 +98,16 @@ def test_a_broken_bound_writes_a_report_but_no_bundle(bound, run_folder, root, c
     assert report["noise"] and (run_folder / "noise.png").is_file()
 
 
+def test_fine_tuning_is_in_the_manifest(run_folder, root):
+    assert quantize(run_folder, root, "--finetune", "1") == 0
+    manifest = bundle.load(run_folder / "toy-1.2.3.tnh").manifest
+    assert manifest.recipe["quantization"]["epochs"] == 1
+    parts = {"validation, float", "validation, int8 before fine-tuning", "validation, int8"}
+    assert parts <= manifest.metrics.keys()
+    assert (run_folder / "finetuned" / "best.pt").is_file()
+    assert quantize(run_folder, root, "--finetune", "-1") == 2
+
+
 def test_failed_parity_writes_a_report_but_no_bundle(run_folder, root, monkeypatch, capsys):
     monkeypatch.setattr("quantize.parity.MIN_MASK_IOU", 1.01)
     assert quantize(run_folder, root) == 2

@@ -1,0 +1,153 @@
+"""Fine-tuning in int8 arithmetic saves a network that calibration alone cannot; the file is what training saw."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch.nn import functional as F
+
+from device.runtime import Network
+from quantize import measure
+from quantize.chain import Converted, convert_network
+from quantize.errors import CalibrationError, ParityError, UnsupportedOperatorError
+from quantize.finetune import finetune, simulate, with_folded
+from quantize.onnx_to_tf import Graph
+from quantize.simulation import Grid, Simulation, multiplier
+from tests.quantize.conftest import SIZE, as_tensor
+from tests.quantize.test_simulation import compare, file_ranges
+from tests.train.toy import make_octa
+from train.evaluation import evaluate_predictor
+from train.networks.lwbna import LWBNAUnet, Pair
+from train.predictors import int8_stage, torch_stage
+from train.recipe import DataSpec, NetworkSpec, QuantizationSpec, Recipe
+from train.run import Run
+
+IMBALANCE = 100  # times, on half of the channels
+
+
+class Tuned(NamedTuple):
+    run: Run
+    before: dict[str, float]
+    after: dict[str, float]
+    floating: dict[str, float]
+    simulation: Simulation
+    converted: Converted
+    images: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory) -> Tuned:
+    """A trained network whose channels are scaled apart, calibrated, and fine-tuned through ``finetune``."""
+    root = make_octa(tmp_path_factory.mktemp("data"), SIZE)
+    recipe = Recipe(
+        name="toy",
+        task="faz",
+        size=SIZE,
+        data=DataSpec(sets={"octa_faz": 1}),
+        network=NetworkSpec(width=16, depth=2, stem=True),
+        quantization=QuantizationSpec(epochs=6),
+    )
+    samples = {part: measure.part(recipe, root, part)["octa_faz"] for part in ("train", "val")}
+    training = measure.inputs(recipe, samples["train"], 64)
+    run = Run(tmp_path_factory.mktemp("run"), recipe, imbalanced(trained(training)), {})
+
+    def figures(predictor):
+        return evaluate_predictor("faz", samples["val"], predictor, SIZE)
+
+    simulation = simulate(run.network, SIZE, training)
+    before = figures(torch_stage(simulation))
+    tuned = finetune(run, root, simulation)
+    images = measure.inputs(recipe, samples["val"], 8)
+    converted = convert_network(run.network, SIZE, training, images, tuned)
+    after = figures(int8_stage(converted.int8_tflite))
+    return Tuned(run, before, after, figures(torch_stage(run.network)), simulation, converted, images)
+
+
+def test_calibration_alone_fails_the_gate_and_fine_tuning_passes_it(tuned):
+    assert tuned.floating["dice_faz"] > 0.95
+    with pytest.raises(ParityError, match="clinical gate"):
+        measure.require_no_loss(tuned.floating, tuned.before)
+    measure.require_no_loss(tuned.floating, tuned.after)
+    # Six short epochs bring its masks back, not every logit: no bundle would come of this network.
+    (masks,) = (
+        check
+        for check in tuned.converted.checks
+        if check.stage == "int8 against torch before fine-tuning" and "masks" in check.quantity
+    )
+    assert masks.passed
+
+
+def test_the_file_has_the_scales_that_training_saw(tuned):
+    graph = tuned.simulation.graph
+    _, ranges = tuned.simulation.export()
+    moved = [abs(g) for g in tuned.simulation.growth.tolist()]
+    assert max(moved) > 1e-3
+    saved = file_ranges(tuned.converted.int8_tflite, graph)
+    assert saved.keys() == ranges.keys()
+    for name, (low, high) in saved.items():
+        grid = Grid.of(*torch.tensor(ranges[name]))
+        assert np.float32((high - low) / 255) == np.float32(grid.step), name
+        assert round(-128 - low / grid.step) == grid.zero_point, name
+    output = Network(tuned.converted.int8_tflite).output
+    grid = Grid.of(*torch.tensor(ranges[graph.output]))
+    assert (output.scale, output.zero_point) == (grid.step, grid.zero_point)
+
+
+def test_the_file_computes_what_training_computed(tuned):
+    compare(tuned.simulation, tuned.converted.int8_tflite, tuned.images)
+
+
+def test_weights_and_history_stay_in_the_run(tuned):
+    assert {"best.pt", "history.csv", "metrics.json", "curves.png"} <= {
+        path.name for path in (tuned.run.folder / "finetuned").iterdir()
+    }
+    assert (tuned.run.folder / "finetuned" / "history.csv").read_text().count("\n") == 7
+
+
+def test_folded_weights_fit_the_network(segmenter):
+    graph = Graph(onnx.load_from_string(segmenter.converted.onnx))
+    weights, _ = Simulation(graph, {graph.input: (0.0, 1.0)}).export()
+    folded = with_folded(segmenter.network, weights)
+    with torch.no_grad():
+        expected, found = (n(as_tensor(segmenter.images)) for n in (segmenter.network, folded))
+    assert torch.allclose(found, expected, atol=1e-3)
+    with pytest.raises(UnsupportedOperatorError, match=r"nowhere\.bias"):
+        with_folded(segmenter.network, {"nowhere.bias": torch.zeros(1)})
+
+
+def test_divergence_is_named():
+    with pytest.raises(CalibrationError, match="diverged"):
+        multiplier([float("nan")])
+
+
+def trained(images: np.ndarray) -> LWBNAUnet:
+    """Sixty steps towards the dark discs of the toy set."""
+    torch.manual_seed(0)
+    network = LWBNAUnet(width=16, outputs=1, depth=2, stem=True)
+    dark = torch.from_numpy(images[:, None, ::2, ::2].mean(-1) < 100).float()
+    optimizer, rng = torch.optim.Adam(network.parameters(), 3e-3), np.random.default_rng(0)
+    for _ in range(60):
+        batch = rng.choice(len(images), 8, replace=False)
+        optimizer.zero_grad()
+        F.binary_cross_entropy_with_logits(network(as_tensor(images[batch])), dark[batch]).backward()
+        optimizer.step()
+    return network.eval()
+
+
+def imbalanced(network: LWBNAUnet) -> LWBNAUnet:
+    """The same function, but half of the channels between two convolutions are IMBALANCE times larger: in one
+    range with the others, they leave them a step or two."""
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for pair in (m for m in network.modules() if isinstance(m, Pair)):
+            norm, following = pair[0][1], pair[1][0].conv
+            factor = torch.ones(norm.num_features)
+            factor[rng.choice(norm.num_features, norm.num_features // 2, replace=False)] = IMBALANCE
+            norm.weight *= factor
+            norm.bias *= factor
+            following.weight /= factor[:, None, None]
+    return network
