@@ -25,6 +25,7 @@ from quantize.onnx_to_tf import Graph
 
 LOW, HIGH = -128, 127
 MAX_WEIGHT = 127  # weights are symmetric: -127 to 127
+MAX_BIAS = (2**31 - 1) // 2
 EXACT = 2**24  # float32 holds whole numbers up to here
 
 
@@ -161,6 +162,8 @@ def _result(soft: Tensor, exact: Tensor, grid: Grid) -> Value:
 def _convolve(x: Value, offset: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid, **how: Any) -> Value:
     """``offset`` is that of ``x``, padded where need be: zero is zero there."""
     steps = weight.detach().double().abs().amax((1, 2, 3)).clamp(min=1e-30) / MAX_WEIGHT
+    if bias is not None:  # the converter widens the steps of an empty filter until its bias fits
+        steps = torch.maximum(steps, bias.detach().double().abs() / (x.grid.step * MAX_BIAS))
     whole = torch.round(weight.detach() / steps[:, None, None, None])
     quantized = _Straight.apply(weight / steps.float()[:, None, None, None], whole)
     largest_sum = float(whole.abs().sum((1, 2, 3)).max()) * (HIGH - LOW)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from device.runtime import Network
 from quantize import measure
 from quantize.chain import Converted, convert_network
-from quantize.errors import CalibrationError, ParityError, UnsupportedOperatorError
+from quantize.errors import CalibrationError, UnsupportedOperatorError
 from quantize.finetune import finetune, simulate, with_folded
 from quantize.onnx_to_tf import Graph
 from quantize.simulation import Grid, Simulation, multiplier
@@ -68,10 +68,11 @@ def tuned(tmp_path_factory) -> Tuned:
 
 
 def test_calibration_alone_fails_the_gate_and_fine_tuning_passes_it(tuned):
+    """The recipe's bound on what int8 may cost of the Dice."""
+    bound = tuned.run.recipe.gate.dice_drop
     assert tuned.floating["dice_faz"] > 0.95
-    with pytest.raises(ParityError, match="clinical gate"):
-        measure.require_no_loss(tuned.floating, tuned.before)
-    measure.require_no_loss(tuned.floating, tuned.after)
+    assert tuned.floating["dice_faz"] - tuned.before["dice_faz"] > bound
+    assert tuned.floating["dice_faz"] - tuned.after["dice_faz"] <= bound
     # Six short epochs bring its masks back, not every logit: no bundle would come of this network.
     (masks,) = (
         check
