@@ -16,7 +16,7 @@ import pytest
 from device.camera.simulated import SimulatedCamera
 from hil_tests.statistics import estimate
 
-BUDGET_MB = 125  # 119 on two x86-64 cores; how much of the libraries is mapped depends on the processor
+BUDGET_MB = 125  # 119 to 120 on two x86-64 cores; how much of the libraries is mapped depends on the processor
 # VmHWM, not ru_maxrss: that one starts at what the parent had when it forked.
 CHILD = """
 import json, re, sys
