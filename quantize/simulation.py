@@ -162,7 +162,7 @@ def _result(soft: Tensor, exact: Tensor, grid: Grid) -> Value:
 def _convolve(x: Value, offset: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid, **how: Any) -> Value:
     """``offset`` is that of ``x``, padded where need be: zero is zero there."""
     steps = weight.detach().double().abs().amax((1, 2, 3)).clamp(min=1e-30) / MAX_WEIGHT
-    if bias is not None:  # the converter widens the steps of an empty filter until its bias fits
+    if bias is not None:  # a filter of next to nothing: the converter coarsens it until its bias fits
         steps = torch.maximum(steps, bias.detach().double().abs() / (x.grid.step * MAX_BIAS))
     whole = torch.round(weight.detach() / steps[:, None, None, None])
     quantized = _Straight.apply(weight / steps.float()[:, None, None, None], whole)
