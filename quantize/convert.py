@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 
+from quantize import tflite
 from quantize.calibration import Ranges
 from quantize.errors import NotInt8Error
 from quantize.onnx_to_tf import Graph
@@ -77,15 +78,11 @@ def _converter(function: Callable[[tf.Tensor], tf.Tensor], shape: tuple[int, ...
 def int8_operators(model: bytes) -> dict[str, int]:
     """Operator name -> count, after checking that every tensor that an operator reads or writes is int8 (or
     int32 where the format has it so) and that the input is ``uint8 - 128``. Raises NotInt8Error otherwise."""
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
     types = {v: k for k, v in vars(schema.TensorType).items() if not k.startswith("_")}
-    parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
+    parsed = tflite.parse(model)
     (subgraph,) = parsed.subgraphs
-    counts: Counter[str] = Counter()
-    for operator in subgraph.operators:
-        code = parsed.operatorCodes[operator.opcodeIndex]
-        name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        counts[name] += 1
+    names = tflite.operators(parsed)
+    for name, operator in zip(names, subgraph.operators):
         operands = [(i, t) for i, t in enumerate(operator.inputs) if t >= 0] + [(-1, t) for t in operator.outputs]
         for position, index in operands:
             tensor = subgraph.tensors[index]
@@ -103,4 +100,4 @@ def int8_operators(model: bytes) -> dict[str, int]:
             f"the input has scale {scale} and zero point {zero_point} instead of 1/255 and -128: the device feeds "
             "uint8 - 128; the input's range must be 0 to 1"
         )
-    return dict(sorted(counts.items()))
+    return dict(sorted(Counter(names).items()))

@@ -12,10 +12,9 @@ import statistics
 import time
 from pathlib import Path
 
-import numpy as np
-
 from device import overlay
 from device.camera.simulated import SimulatedCamera
+from device.commands.screen import OVERLAY_QUALITY
 from device.frame import Frame
 from device.imaging import decode, encode_jpeg
 from device.pipeline import GLAUCOMA, Pipeline, Stopwatch
@@ -48,7 +47,7 @@ def _stages(pipeline: Pipeline, jpeg: bytes) -> dict[str, float]:
         frame = Frame(decode(jpeg, "the photograph"))
     exam = pipeline.screen(frame, clock=clock)
     with clock.stage("save"):
-        encode_jpeg(np.asarray(overlay.draw(frame.pixels, exam)), 90)
+        encode_jpeg(overlay.draw(frame.pixels, exam), OVERLAY_QUALITY, keep=False)
     return clock.ms
 
 

@@ -23,10 +23,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import onnx
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from device.geometry import to_int8
+from quantize import tflite
 from quantize.errors import ParityError
 
 CAP = 100.0  # dB: no noise at all, or nothing but noise
@@ -154,33 +154,21 @@ def _from_percent(percent: Any) -> Any:
     return -20 * np.log10(np.maximum(percent, 1e-9) / 100)
 
 
-def _parsed(model: bytes) -> Any:
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
-
-
 def _operators(model: bytes) -> list[_Operator]:
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
-    parsed = _parsed(model)
+    parsed = tflite.parse(model)
     (graph,) = parsed.subgraphs
     found = []
-    for operator in graph.operators:
-        code = parsed.operatorCodes[operator.opcodeIndex]
+    for name, operator in zip(tflite.operators(parsed), graph.operators):
         (output,) = operator.outputs
-        found.append(
-            _Operator(
-                names[max(code.builtinCode, code.deprecatedBuiltinCode)],
-                tuple(int(i) for i in operator.inputs),
-                int(output),
-                tuple(int(n) for n in graph.tensors[output].shape),
-            )
-        )
+        inputs, shape = (tuple(map(int, numbers)) for numbers in (operator.inputs, graph.tensors[output].shape))
+        found.append(_Operator(name, inputs, int(output), shape))
     return found
 
 
 def _cut_loose(model: bytes) -> bytes:
     """The model with each operator on its own: it reads its activations from further inputs of the graph (one for
     each operator's output, in the order of the operators), and its output is an output of the graph."""
-    parsed = _parsed(model)
+    parsed = tflite.parse(model)
     (graph,) = parsed.subgraphs
     results = [int(operator.outputs[0]) for operator in graph.operators]
     given = {}
@@ -205,7 +193,7 @@ def _layers(onnx_model: bytes, float_model: bytes, operators: Sequence[_Operator
         array = onnx.numpy_helper.to_array(weight)
         for form in _forms(array):
             names[form.tobytes()] = weight.name.removesuffix(".weight").removesuffix(".conv")
-    parsed = _parsed(float_model)
+    parsed = tflite.parse(float_model)
     (graph,) = parsed.subgraphs
     layers, last = [], ""
     for operator in operators:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from device import bundle
 from device.bundle import Bundle
 from device.cli import NOTICE
 from device.errors import MissingExtraError, UsageError
+from quantize import tflite
 from quantize.errors import McuError
 from quantize.mcu import micro, source, vela
-from quantize.mcu.maps import operators, widest
+from quantize.mcu.maps import widest
 from quantize.mcu.report import SCHEMA, Report, markdown, tools
 from train.run import RUNS
 
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     _require_extra()
     loaded = find_bundle(args.run, args.keys)
     m, model = loaded.manifest, loaded.model
-    names = operators(model)
+    names = tflite.operators(tflite.parse(model))
     checked = micro.check(loaded)
     estimates = [vela.estimate(m.name, model, each) for each in accelerators]
     folder = args.out or Path(f"{m.name}-{m.version}-mcu")
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         f"{name}_model.c": source.array(loaded),
         f"{name}.h": source.header(loaded, checked.arena, names),
     }
-    counts = {each: names.count(each) for each in sorted(set(names))}
+    counts = dict(sorted(Counter(names).items()))
     report = Report(
         SCHEMA, m.name, m.version, hashlib.sha256(model).hexdigest(), len(model), counts, checked, widest(model),
         estimates, tools(), [str(folder / each) for each in texts], NOTICE,

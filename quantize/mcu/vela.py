@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from quantize import tflite
 from quantize.errors import McuError
-from quantize.mcu.maps import operators
 
 CONFIGURATION = "Arm/vela.ini"
 MEMORY = "Shared_Sram"  # feature maps in SRAM, weights in flash
@@ -61,7 +61,7 @@ def estimate(name: str, model: bytes, accelerator: str) -> Estimate:
                 f"{name}: ethos-u-vela cannot compile it for {accelerator} ({said}); leave that accelerator out "
                 "of --accelerators, or make the network of operators that it takes"
             )
-        left = sorted(set(operators(compiled.read_bytes())) - {OPERATOR})
+        left = sorted(set(tflite.operators(tflite.parse(compiled.read_bytes()))) - {OPERATOR})
         (summary,) = folder.glob("model_summary_*.csv")
         with summary.open(newline="") as file:
             (figures,) = csv.DictReader(file)

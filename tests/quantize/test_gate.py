@@ -12,14 +12,13 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from ai_edge_litert import schema_py_generated as schema
 
 from device import bundle, pipeline
 from device.cli import main
 from device.geometry import to_int8
 from device.pipeline import Pipeline
 from device.quality import Quality
-from quantize import gate
+from quantize import gate, tflite
 from quantize.chain import convert_network
 from quantize.errors import GateError
 from tests.device.eye import CUP_GREEN, DISC_GREEN, ColourNetwork, build, manifest, paint, point
@@ -287,7 +286,7 @@ def test_a_damaged_int8_network_does_not(task, bound, trained, samples, shipped,
 
 def with_negated_head(model: bytes) -> bytes:
     """The model with the weights of its last convolution negated."""
-    parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
+    parsed = tflite.parse(model)
     (graph,) = parsed.subgraphs
     head = [operator for operator in graph.operators if len(operator.inputs) == 3][-1]
     weights = parsed.buffers[graph.tensors[head.inputs[1]].buffer]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from device import bundle
 from device.cli import main
 from device.errors import UsageError
-from quantize import convert
+from quantize import convert, tflite
 from quantize.errors import McuError
 from quantize.mcu import command, maps, micro, source, vela
 
@@ -124,7 +124,7 @@ def test_the_widest_moment_counts_what_later_operators_read():
         return tf.quantization.fake_quant_with_min_max_vars(a + b, -9.0, 9.0)
 
     model = convert._int8(network, (1, 8, 8, 4))
-    assert maps.operators(model) == ["CONV_2D", "CONV_2D", "ADD"]
+    assert tflite.operators(tflite.parse(model)) == ["CONV_2D", "CONV_2D", "ADD"]
     assert maps.widest(model) == maps.Widest(3 * 256, "ADD", 2)
 
 

@@ -7,9 +7,8 @@ import dataclasses
 import flatbuffers
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
-from quantize import sensitivity
+from quantize import sensitivity, tflite
 from quantize.errors import ParityError
 from quantize.sensitivity import CAP, Noise, operator_noise
 
@@ -76,7 +75,7 @@ def test_the_plot_is_a_picture(tmp_path):
 
 def with_damaged_convolution(model: bytes, number: int) -> tuple[bytes, int]:
     """The model with the weights of its ``number``th 3 x 3 convolution negated, and that operator's position."""
-    parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
+    parsed = tflite.parse(model)
     (graph,) = parsed.subgraphs
     wide = [
         i

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from ai_edge_litert import schema_py_generated as schema
 from torch.nn import functional as F
 
 from device import bundle
 from device.geometry import resize, to_int8
 from device.runtime import Network
+from quantize import tflite
 from quantize.calibration import MIN_RANGE, calibrate
 from quantize.convert import to_int8 as convert_to_int8
 from quantize.errors import UnsupportedOperatorError
@@ -166,14 +166,11 @@ def run_simulation(simulation: Simulation, network: Network, image: np.ndarray) 
 
 def file_ranges(model: bytes, graph: Graph) -> dict[str, tuple[float, float]]:
     """The ranges in a file by the graph's names: operators of a kind come in the same order in both."""
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
-    parsed = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(model, 0))
+    parsed = tflite.parse(model)
     found: dict[str, list[tuple[float, float]]] = {}
-    for operator in parsed.subgraphs[0].operators:
-        code = parsed.operatorCodes[operator.opcodeIndex]
+    for kind, operator in zip(tflite.operators(parsed), parsed.subgraphs[0].operators):
         grid = parsed.subgraphs[0].tensors[operator.outputs[0]].quantization
         scale, zero_point = float(grid.scale[0]), int(grid.zeroPoint[0])
-        kind = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
         found.setdefault(kind, []).append(((-128 - zero_point) * scale, (127 - zero_point) * scale))
     relu = {node.input[0]: node.output[0] for node in graph.nodes if node.op_type == "Relu"}
     ranges = {graph.input: (0.0, 1.0)}
