@@ -107,11 +107,12 @@ def test_the_same_by_keyboard_alone(browser, root, instrument):
     page.goto(root)
     page.keyboard.type("KAN-0031")  # the field has the focus
     page.keyboard.press("Enter")
-    page.wait_for_selector(".card")
+    page.wait_for_selector(".card:focus")
     page.keyboard.press("Enter")  # the right eye has it
     page.wait_for_selector("[data-seen]")
     page.keyboard.press("Space")  # the shutter has it
     page.wait_for_selector(".outcome.refer")
+    page.wait_for_selector("a.primary:focus")  # shortly after it is seen: a hand is slower
     page.keyboard.press("Enter")  # "Next"
     page.wait_for_selector("[data-seen]")
     page.mouse.click(5, 300)  # nothing has it
