@@ -28,6 +28,7 @@ LOOKS = {"int8": ("#0072b2", "o", "int8, LiteRT"), "pipeline": ("#d55e00", "D", 
 NAMED = ("int8", "pipeline")  # the others lie above or below the int8 network of the same name
 # Points nearer than this factor, or this share of the roof, are named together.
 TOGETHER, SHARES_TOGETHER = 1.3, 0.15
+NAME_WIDTH = 3.0  # a factor, on the axis of GMAC
 Place = tuple[float, float]
 
 
@@ -46,7 +47,7 @@ def frontier(path: Path, report: Report) -> None:
     ends = np.array([gmacs.min() / 4, gmacs.max() * 2.5])
     _draw(left, points, _times)
     for names, place in _labels([(_name(m), (_gmac(m), _times(m)[0])) for m in named], _near):
-        at, side = ((8, -3), "left") if names == "pipeline" else ((-7, -3), "right")
+        at, side = ((8, -3), "left") if _crowded(place, points) else ((-7, -3), "right")
         left.annotate(names, place, at, textcoords="offset points", fontsize=8, ha=side)
     left.plot(ends, _times(roof)[0] * ends / _gmac(roof), color="#444444", lw=1, ls="--", label="practical roof")
     left.set_yscale("log")
@@ -104,6 +105,12 @@ def _labels(named: list[tuple[str, Place]], near: Callable[[Place, Place], bool]
         else:
             labels.append((name, place))
     return labels
+
+
+def _crowded(place: Place, points: list[Measured]) -> bool:
+    """Whether a name on the left of a place would lie on another point."""
+    others = [(_gmac(m), _times(m)[0]) for m in points]
+    return any(1 < place[0] / x < NAME_WIDTH and 1 / TOGETHER < place[1] / y < TOGETHER for x, y in others)
 
 
 def _near(a: Place, b: Place) -> bool:
