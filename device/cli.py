@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "data": Verb("train.commands.data", "train", "list data sets, check a data root, write splits"),
     "train": Verb("train.commands.train", "train", "train one recipe; describe its size"),
     "evaluate": Verb("train.commands.evaluate", "train", "tables and plots of a run or a bundle on a fixed split"),
+    "paper": Verb("train.commands.paper", "train", "the paper's claims: train, measure and compare networks"),
     "quantize": Verb("quantize.commands.quantize", "quantize", "trained run -> full-int8 signed bundle"),
     "bench": Verb("quantize.commands.bench", "quantize", "time and memory against named peers, as ratios"),
     "hil": Verb("hil_tests.command", "hil", "hardware in the loop: test a rig, compare runs, show their history"),

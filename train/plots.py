@@ -42,7 +42,7 @@ def dice_plot(path: Path, cases: Cases, title: str) -> bool:
     axes.set_xticks(range(len(groups)), [name for name, _ in groups], fontsize=9)
     axes.set_xlim(-0.6, len(groups) - 0.2)
     axes.set_ylabel("Dice (a point an image, line: mean)")
-    _finish(figure, axes, title, path)
+    finish(figure, axes, title, path)
     return True
 
 
@@ -66,7 +66,7 @@ def agreement_plots(folder: Path, cases: Cases, title: str) -> list[Path]:
         axes.set_ylabel("device - reference")
         axes.legend(fontsize=9, frameon=False)
         path = folder / f"agreement_{quantity}.png"
-        _finish(figure, axes, f"{title}\nbias {bias:.3g}, 95 % limits {low:.3g} to {high:.3g}", path)
+        finish(figure, axes, f"{title}\nbias {bias:.3g}, 95 % limits {low:.3g} to {high:.3g}", path)
         written.append(path)
     return written
 
@@ -86,11 +86,12 @@ def roc_plot(path: Path, cases: Cases, title: str) -> bool:
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")
     axes.legend(fontsize=9, frameon=False, loc="lower right")
-    _finish(figure, axes, title, path)
+    finish(figure, axes, title, path)
     return True
 
 
-def _finish(figure: plt.Figure, axes: plt.Axes, title: str, path: Path) -> None:
+def finish(figure: plt.Figure, axes: plt.Axes, title: str, path: Path) -> None:
+    """Title, wrapped to the figure's width, and the look of all plots; saved and closed."""
     characters = int(11 * figure.get_figwidth())  # that fit into the figure's width
     lines = [textwrap.fill(line, characters) for line in title.splitlines()]
     axes.set_title("\n".join(lines), fontsize=10, loc="left")

@@ -23,6 +23,8 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     narrowing_factor: int = 2
     narrowing_steps: int = 4
     stem: bool = False
+    attention: bool = True  # this and the next: ablations of lwbna
+    skips: str = "add"  # or "concatenate", "none"
     dropout: float = 0.3
     outputs: int = 0  # 0: as many as the task has classes
 
@@ -32,6 +34,7 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     sets: dict[str, int]
     validate: tuple[str, ...] = ()  # default: every training set
+    images: Annotated[int, msgspec.Meta(ge=0)] = 0  # of each set's training part, the same ones each time; 0: all
 
 
 class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +139,7 @@ def read_recipe(name_or_path: str | Path) -> Recipe:
     for key, value, known in (
         ("training.optimizer", recipe.training.optimizer, ("adamw", "adam")),
         ("training.schedule", recipe.training.schedule, ("cosine", "constant")),
+        ("network.skips", recipe.network.skips, ("add", "concatenate", "none")),
         ("training.precision", recipe.training.precision, ("float32", "bfloat16")),
     ):
         if value not in known:

@@ -33,7 +33,7 @@ def overlap_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
                 "images": str(len(dice)),
                 "refused": str(sum(bool(c.refused) for c in cases if f"dice_{structure}" in c.values)),
                 "Dice (mean ± SD)": f"{dice.mean():.4f} ± {dice.std():.4f}",
-                "95 % CI": _between(metrics.interval(np.mean, dice)),
+                "95 % CI": between(metrics.interval(np.mean, dice)),
                 "IoU": f"{column(cases, f'iou_{structure}').mean():.4f}",
                 "HD95, px (median)": "" if np.isnan(distance).all() else f"{np.nanmedian(distance):.1f}",
                 "boundary F1": f"{column(cases, f'bf1_{structure}').mean():.3f}",
@@ -60,8 +60,8 @@ def agreement_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
                 "images": str(len(measured)),
                 "not measured": str(sum(math.isnan(c.values.get(quantity, 0.0)) for c in cases)),
                 "mean absolute error": f"{error.mean():.{digits}f}",
-                "95 % CI": _between(metrics.interval(np.mean, error), digits),
-                "bias [95 % limits]": f"{bias:.{digits}f} {_between((low, high), digits)}",
+                "95 % CI": between(metrics.interval(np.mean, error), digits),
+                "bias [95 % limits]": f"{bias:.{digits}f} {between((low, high), digits)}",
                 "Pearson r": f"{metrics.pearson(measured, reference):.4f}",
             }
         )
@@ -80,7 +80,7 @@ def decision_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
         "with glaucoma": str(sum(c.values.get("label") == 1 for c in cases)),
         "refused": str(sum(bool(c.refused) for c in cases)),
         "AUC": f"{metrics.auc(label, score):.4f}",
-        "95 % CI": _between(metrics.interval(metrics.auc, label, score, strata=label)),
+        "95 % CI": between(metrics.interval(metrics.auc, label, score, strata=label)),
         "sensitivity at 95 % specificity": f"{metrics.sensitivity_at(label, score, 0.95):.3f}",
     }
     graded = [c.values for c in cases if "refer" in c.values and "label" in c.values]
@@ -121,5 +121,6 @@ def write_cases(path: Path, cases: Sequence[tuple[str, Case]]) -> None:
             writer.writerow([system, c.set, c.id, *cells, c.refused])
 
 
-def _between(pair: tuple[float, float], digits: int = 4) -> str:
+def between(pair: tuple[float, float], digits: int = 4) -> str:
+    """An interval in brackets."""
     return f"[{pair[0]:.{digits}f}, {pair[1]:.{digits}f}]"

@@ -98,6 +98,29 @@ def test_narrowing_widths_and_knobs():
     assert shallow(image(20)).shape == (1, 3, 20, 20)
 
 
+def test_ablations_leave_out_what_they_name_and_nothing_else():
+    whole = LWBNAUnet(width=32, depth=2)
+    bare = LWBNAUnet(width=32, depth=2, attention=False)
+    assert not any(isinstance(m, Attention) for m in bare.modules())
+    attention = sum(p.numel() for m in whole.modules() if isinstance(m, Attention) for p in m.parameters())
+    parameters = {n: sum(p.numel() for p in net.parameters()) for n, net in (("whole", whole), ("bare", bare))}
+    assert parameters["whole"] - parameters["bare"] == attention > 0
+    joined = LWBNAUnet(width=32, depth=2, skips="concatenate")
+    assert sum(p.numel() for p in joined.parameters()) - parameters["whole"] == 2 * 32 * 32 * 9
+    assert joined(image()).shape == whole(image()).shape
+
+
+@pytest.mark.parametrize(("skips", "used"), [("add", True), ("concatenate", True), ("none", False)])
+def test_skips_reach_the_decoder_unless_left_out(skips, used, monkeypatch):
+    torch.manual_seed(0)
+    network = LWBNAUnet(width=16, depth=2, skips=skips).eval()
+    with torch.no_grad():
+        before = network(image())
+        encode = network.encoder.forward
+        monkeypatch.setattr(network.encoder, "forward", lambda x: (encode(x)[0], [0 * s for s in encode(x)[1]]))
+        assert torch.equal(network(image()), before) != used
+
+
 def test_gates_lie_between_a_half_and_one():
     torch.manual_seed(0)
     gate = Attention(16)

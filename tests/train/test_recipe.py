@@ -32,6 +32,8 @@ def test_the_paper_recipe_is_the_published_network():
         (("size =", "sise = 1\nsize ="), "sise"),
         (("width = 32", "width = 'wide'"), "width"),
         (('task = "faz"', 'task = "ear"'), "ear"),
+        (("[network]", "[network]\nskips = 'maybe'"), "maybe"),
+        (("octa_faz = 2", "octa_faz = 2\n[data]\nimages = -1"), "images"),
         (("[training]", "[training]\noptimizer = 'sgd'"), "sgd"),
         (("[network]", "[network"), "TOML"),
         (("[gate]", "[gate]\ndice_dorp = 0.1"), "dice_dorp"),

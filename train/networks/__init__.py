@@ -22,7 +22,7 @@ def build(spec: NetworkSpec, outputs: int) -> nn.Module:
         if spec.kind == "lwbna":
             from train.networks.lwbna import LWBNAUnet
 
-            return LWBNAUnet(outputs=outputs, **narrowing)
+            return LWBNAUnet(outputs=outputs, attention=spec.attention, skips=spec.skips, **narrowing)
         if spec.kind == "narrow_classifier":
             from train.networks.narrow_classifier import NarrowClassifier
 

@@ -57,19 +57,20 @@ class Attention(nn.Module):
 class Pair(nn.Sequential):
     """Two conv blocks and an attention block."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__(ConvBlock(inputs, outputs, stride), ConvBlock(outputs, outputs), Attention(outputs))
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, attention: bool = True) -> None:
+        gate = Attention(outputs) if attention else nn.Identity()
+        super().__init__(ConvBlock(inputs, outputs, stride), ConvBlock(outputs, outputs), gate)
 
 
 class Narrowing(nn.Module):
     """The channel narrowing: 3 x 3 conv + ReLU without BatchNorm, ``width`` down by ``factor`` each step,
     each followed by attention. Returns the last narrowed map and the first conv's (before its attention)."""
 
-    def __init__(self, width: int, factor: int = 2, steps: int = 4) -> None:
+    def __init__(self, width: int, factor: int = 2, steps: int = 4, attention: bool = True) -> None:
         super().__init__()
         widths = [max(MIN_MID_WIDTH, width // factor**i) for i in range(steps)]  # 128, 64, 32, 16
         self.convs = nn.ModuleList(Conv3x3(a, b) for a, b in zip([width, *widths], widths))
-        self.gates = nn.ModuleList(Attention(w) for w in widths)
+        self.gates = nn.ModuleList(Attention(w) if attention else nn.Identity() for w in widths)
         self.outputs = widths[-1]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,9 +86,9 @@ class Narrowing(nn.Module):
 class MidBlock(nn.Module):
     """Narrow, widen back, and add the first narrowing conv's output."""
 
-    def __init__(self, width: int, factor: int = 2, steps: int = 4) -> None:
+    def __init__(self, width: int, factor: int = 2, steps: int = 4, attention: bool = True) -> None:
         super().__init__()
-        self.narrowing = Narrowing(width, factor, steps)
+        self.narrowing = Narrowing(width, factor, steps, attention)
         self.widen = Conv3x3(self.narrowing.outputs, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,11 +100,22 @@ class Encoder(nn.Module):
     """``depth`` levels of pair (= skip) -> max-pool 2 -> dropout. ``growth`` multiplies the width per level
     (1 in the segmentation network; the classifier may double). With ``stem`` the first conv has stride 2."""
 
-    def __init__(self, inputs: int, width: int, depth: int, dropout: float, stem: bool, growth: int = 1) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        width: int,
+        depth: int,
+        dropout: float,
+        stem: bool,
+        growth: int = 1,
+        attention: bool = True,
+    ) -> None:
         super().__init__()
         widths = [width * growth**i for i in range(depth)]
         strides = [2 if stem and i == 0 else 1 for i in range(depth)]
-        self.levels = nn.ModuleList(Pair(a, b, s) for a, b, s in zip([inputs, *widths], widths, strides))
+        self.levels = nn.ModuleList(
+            Pair(a, b, s, attention) for a, b, s in zip([inputs, *widths], widths, strides)
+        )
         self.dropout = nn.Dropout(dropout)
         self.outputs = widths[-1]
 
@@ -120,7 +132,8 @@ class LWBNAUnet(nn.Module):
     """Input B x inputs x S x S in [0, 1]; logits B x outputs x S x S (S / 2 with ``stem``).
 
     S is a multiple of 2**depth (of 2**(depth + 1) with ``stem``), and ``width`` a multiple of 16.
-    Raises ValueError otherwise.
+    Raises ValueError otherwise. Without ``attention``, and with ``skips`` that "concatenate" (as a U-Net's) or
+    "none", it is an ablation, not the paper's network.
     """
 
     def __init__(
@@ -133,15 +146,19 @@ class LWBNAUnet(nn.Module):
         narrowing_steps: int = 4,
         stem: bool = False,
         dropout: float = 0.3,
+        attention: bool = True,
+        skips: str = "add",
     ) -> None:
         super().__init__()
         if width % 16:
             raise ValueError(f"width {width} is not a multiple of 16 (the int8 kernels' step)")
         self.multiple = 2 ** (depth + int(stem))
-        self.encoder = Encoder(inputs, width, depth, dropout, stem)
-        self.mid = MidBlock(width, narrowing_factor, narrowing_steps)
-        self.after_mid = Pair(width, width)
-        self.decoder = nn.ModuleList(Pair(width, width) for _ in range(depth))
+        self.skips = skips
+        self.encoder = Encoder(inputs, width, depth, dropout, stem, attention=attention)
+        self.mid = MidBlock(width, narrowing_factor, narrowing_steps, attention)
+        self.after_mid = Pair(width, width, attention=attention)
+        joined = 2 * width if skips == "concatenate" else width
+        self.decoder = nn.ModuleList(Pair(joined, width, attention=attention) for _ in range(depth))
         self.dropout = nn.Dropout(dropout)
         self.head = Conv3x3(width, outputs)
 
@@ -151,6 +168,11 @@ class LWBNAUnet(nn.Module):
         x, skips = self.encoder(x)  # B C s/16 s/16
         x = self.after_mid(self.mid(x))  # B C s/16 s/16
         for pair, skip in zip(self.decoder, reversed(skips)):
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest") + skip  # additive skips: no concatenation
+            x = self._join(F.interpolate(x, scale_factor=2.0, mode="nearest"), skip)
             x = pair(self.dropout(x))
         return self.head(x)
+
+    def _join(self, x: Tensor, skip: Tensor) -> Tensor:
+        if self.skips == "concatenate":
+            return torch.cat([x, skip], dim=1)
+        return x if self.skips == "none" else x + skip  # additive skips: no concatenation

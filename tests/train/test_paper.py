@@ -1,0 +1,199 @@
+"""The studies are fair, jobs resume and are not run twice, and tables say what the records say."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from device.cli import main
+from tests.train.toy import make_octa
+from train.datasets import load_split
+from train.errors import RunError
+from train.loop import Machine, _some
+from train.paper import report, runner, seeds
+from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, SEEDS, STUDIES, Job, jobs
+from train.recipe import DataSpec, NetworkSpec, Recipe, TrainingSpec
+
+CPU = Machine(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def octa(tmp_path_factory):
+    return make_octa(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def in_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def job(network="U-Net", seed=1, study="faz", images=0, epochs=1) -> Job:
+    spec = NetworkSpec(kind="lwbna", width=16, depth=2, stem=True)
+    recipe = Recipe(
+        name=f"toy-{study}-{network}-{images}-{seed}",
+        task="faz",
+        size=32,
+        seed=seed,
+        network=spec,
+        data=DataSpec(sets={"octa_faz": 1}, images=images),
+        training=TrainingSpec(epochs=epochs, batch=8),
+    )
+    return Job("cpu", study, network, seed, recipe)
+
+
+def measured(dice: dict[str, float], of: Job) -> runner.Record:
+    """A record with the given Dice of each image, and areas that agree as badly."""
+    test = [
+        runner.Values(
+            "octa_faz",
+            id,
+            "deep",
+            {
+                "dice_faz": d,
+                "iou_faz": d / (2 - d),
+                "hd95_faz": 10 * (1 - d),
+                "bf1_faz": d,
+                "area": 1000 * d,
+                "area_reference": 900.0 + 10 * i,
+            },
+        )
+        for i, (id, d) in enumerate(dice.items())
+    ]
+    return runner.Record(of.recipe, {}, 1, 0, 0.9, 60.0, "2 CPU threads", "2", test)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_study_differs_in_networks_and_seeds_alone(protocol):
+    found = jobs(protocol)
+    assert len({j.name for j in found}) == len(found)
+    assert {j.study for j in found} == set(STUDIES)
+    for study in STUDIES:
+        for images in {j.recipe.data.images for j in found if j.study == study}:
+            same = [j for j in found if j.study == study and j.recipe.data.images == images]
+            assert {j.seed for j in same} == set(SEEDS)
+            assert {j.network for j in same} == set(ABLATIONS if study == "ablations" else NETWORKS)
+            alike = {
+                msgspec.json.encode(
+                    msgspec.structs.replace(j.recipe, name="", seed=0, network=NetworkSpec(kind="unet"))
+                )
+                for j in same
+            }
+            assert len(alike) == 1
+            assert [j.seed for j in same] == sorted(j.seed for j in same)  # cut short, every network has as many
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_few_images_are_seen_as_often_in_all(protocol):
+    seen = [j.recipe.training.epochs * j.recipe.data.images for j in jobs(protocol) if j.study == "few_images"]
+    assert np.allclose(seen, PROTOCOLS[protocol].images_seen, rtol=0.02)
+
+
+def test_fewer_training_images_are_a_subset_of_more(octa):
+    samples = load_split(octa, "octa_faz", "train")
+    few, more = ({s.id for s in _some(samples, n)} for n in (8, 16))
+    assert len(few) == 8 and len(more) == 16 and few < more
+    assert _some(samples, 0) == samples
+
+
+def test_a_job_is_trained_measured_once_and_found_again(octa, in_folder):
+    one = job()
+    assert runner.read_record(one, [in_folder]) is None
+    record = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
+    assert runner.read_record(one, [in_folder / "none", in_folder]) == record
+    assert {c.id for c in record.cases} == {s.id for s in load_split(octa, "octa_faz", "test")}
+    assert all(0 <= c.values["dice_faz"] <= 1 for c in record.cases)
+    assert record.epochs == 1 and record.seconds > 0
+
+
+def test_a_stopped_job_goes_on_where_it_was(octa, in_folder):
+    from train.loop import train
+
+    one = job(epochs=2)
+    run = runner.RUNS / "paper" / one.name
+    run.mkdir(parents=True)
+    train(one.recipe, octa, run, CPU, lambda line: None, stop_after=1)
+    record = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
+    straight = runner.run_job(job(epochs=2, study="other"), octa, in_folder, CPU, lambda line: None)
+    assert record.epochs == 2
+    assert record.test == straight.test
+
+
+def test_another_recipe_is_not_taken_for_the_job(octa, in_folder):
+    runner.run_job(job(), octa, in_folder, CPU, lambda line: None)
+    other = Job("cpu", "faz", "U-Net", 1, msgspec.structs.replace(job().recipe, size=48))
+    with pytest.raises(RunError, match="another recipe"):
+        runner.read_record(other, [in_folder])
+    with pytest.raises(RunError, match="another recipe"):
+        runner.run_job(other, octa, in_folder, CPU, lambda line: None)
+    (in_folder / f"{other.name}.json").write_text("{")
+    with pytest.raises(RunError, match="damaged"):
+        runner.read_record(other, [in_folder])
+
+
+def test_time_left_is_by_the_same_networks_work():
+    done = [(job(), measured({"a": 0.9}, job()))]
+    records = [r for _, r in done]
+    assert runner.time_left([job()], []) is None
+    assert runner.time_left([job(seed=2), job(seed=3)], records) == pytest.approx(120)
+    assert runner.time_left([job(epochs=4)], records) == pytest.approx(240)
+
+
+def test_differences_are_paired_by_image_and_seeds_are_averaged_first():
+    dice = {"a": 0.5, "b": 0.9, "c": 0.7}
+    done = []
+    for seed, shift in ((1, 0.02), (2, 0.04)):
+        plain, better = job(seed=seed), job("LWBNA-Unet", seed)
+        done.append((plain, measured(dice, plain)))
+        done.append((better, measured({k: dice[k] + shift for k in reversed(dice)}, better)))
+    assert seeds.by_image(done, "LWBNA-Unet", "dice_faz")[0] == pytest.approx([0.52, 0.92, 0.72])
+    rows = {row["network"]: row for row in report.accuracy_rows(done, "U-Net")}
+    assert rows["U-Net"]["Dice less U-Net's [95 % CI]"] == ""
+    # every image is better by the same: the images' own spread must not widen the interval
+    assert rows["LWBNA-Unet"]["Dice less U-Net's [95 % CI]"] == "+0.0300 [0.0300, 0.0300]"
+    assert rows["LWBNA-Unet"]["lowest and highest seed"] == "0.7200, 0.7400"
+    assert rows["LWBNA-Unet"]["seeds"] == "2"
+
+
+def test_agreement_is_the_mean_over_seeds():
+    one, two = job(), job(seed=2)
+    done = [
+        (one, measured({"a": 0.9, "b": 0.91, "c": 0.92}, one)),
+        (two, measured({"a": 0.8, "b": 0.9, "c": 1}, two)),
+    ]
+    (row,) = report.agreement_rows(done)
+    assert row["quantity"] == "FAZ area, px"
+    assert row["bias [95 % limits]"].startswith("-5 [")  # areas 910 and 900 against 910
+    assert row["Pearson r"] == "1.000"
+
+
+def test_a_report_has_a_section_and_a_plot_a_study(tmp_path):
+    dice = {"a": 0.8, "b": 0.9, "c": 0.85}
+    done = [(j, measured(dice, j)) for j in (job(n) for n in NETWORKS)]
+    done += [(j, measured(dice, j)) for j in (job(n, study="few_images", images=8) for n in NETWORKS)]
+    done += [(j, measured(dice, j)) for j in (job(n, study="ablations") for n in ABLATIONS)]
+    text = report.write_report(tmp_path, "cpu", done)
+    for section in ("size", "faz", "faz agreement", "few_images", "ablations"):
+        assert f"\n## {section}\n" in text
+    written = {p.name for p in tmp_path.iterdir()}
+    assert written >= {
+        "report.md",
+        "size.csv",
+        "dice_faz.png",
+        "few_images.png",
+        "frontier.png",
+        "agreement_area.png",
+    }
+
+
+def test_the_published_sizes_stand_in_the_table():
+    rows = {row["network"]: row for row in report.size_rows(96)}
+    assert rows["U-Net"]["parameters"] == "31,037,633"
+    assert rows["LWBNA-Unet"]["of U-Net's"] == "1/10.5"
+
+
+def test_the_verb_explains_what_it_cannot_do(in_folder, capsys):
+    assert main(["paper", "--protocol", "cpu", "--studies", "nonsense"]) == 2
+    assert "faz" in capsys.readouterr().err

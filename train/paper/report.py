@@ -1,0 +1,146 @@
+"""Tables and plots of the jobs that were measured, a section a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from train import metrics
+from train.describe import size_of
+from train.evaluation import Case, pairs
+from train.networks import build
+from train.paper import plots
+from train.paper.seeds import Done, by_image, networks, of_study
+from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES
+from train.recipe import NetworkSpec
+from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_csv
+
+REFERENCE = "U-Net"  # differences are to it ...
+PLAIN = "width 32"  # ... and in the ablations to this
+
+
+def write_report(out: Path, protocol: str, done: Done) -> str:
+    """Write report.md, its tables as CSV and its plots into ``out``. Returns the report."""
+    out.mkdir(parents=True, exist_ok=True)
+    sections = [f"# The paper's claims by the {protocol} protocol\n", _protocol(protocol, done)]
+    tables = {"size": size_rows(PROTOCOLS[protocol].size)}
+    for study in STUDIES:
+        if not (found := of_study(done, study)):
+            continue
+        tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
+        if study in ("faz", "disc_cup"):
+            tables[f"{study} agreement"] = agreement_rows(found)
+    for name, rows in tables.items():
+        write_csv(out / f"{name.replace(' ', '_')}.csv", rows)
+        sections.append(f"## {name}\n\n{markdown(rows)}")
+    plots.accuracy(out, done)
+    plots.few_images(out, done)
+    plots.frontier(out, done, PROTOCOLS[protocol].size)
+    plots.agreement(out, done)
+    text = "\n".join(sections)
+    (out / "report.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def size_rows(side: int) -> list[Row]:
+    """Parameters and multiply-accumulates of every network with one output, here and at the paper's 320 pixels."""
+    specs: dict[str, NetworkSpec] = {**NETWORKS, **ABLATIONS}
+    sizes = {name: (size_of(build(s, 1), 320), size_of(build(s, 1), side)) for name, s in specs.items()}
+    of_reference = sizes[REFERENCE][0]
+    return [
+        {
+            "network": name,
+            "parameters": f"{full.trainable:,}",
+            f"of {REFERENCE}'s": _share(full.trainable, of_reference.trainable),
+            "GMAC at 320": f"{full.macs / 1e9:.3f}",
+            f"of {REFERENCE}'s ": _share(full.macs, of_reference.macs),
+            f"GMAC at {side}": f"{small.macs / 1e9:.3f}",
+        }
+        for name, (full, small) in sizes.items()
+    ]
+
+
+def accuracy_rows(done: Done, reference: str) -> list[Row]:
+    """Overlap and boundary of each network and structure, spread over seeds, and the paired difference."""
+    rows = []
+    for structure, words in STRUCTURES.items():
+        figure = f"dice_{structure}"
+        for images in sorted({j.recipe.data.images for j, _ in done}, key=lambda n: n or 10**9):
+            of_count = [(j, r) for j, r in done if j.recipe.data.images == images]
+            plain = by_image(of_count, reference, figure)
+            for name in networks(of_count):
+                found = by_image(of_count, name, figure)
+                if not found.size:
+                    continue
+                seeds, dice = found.mean(1), found.mean(0)
+                row = {"network": name, "structure": words}
+                if any(j.recipe.data.images for j, _ in done):
+                    row["training images"] = str(images or "all")
+                row |= {
+                    "seeds": str(len(seeds)),
+                    "images": str(len(dice)),
+                    "Dice (mean ± SD over images)": f"{dice.mean():.4f} ± {dice.std():.4f}",
+                    "95 % CI": between(metrics.interval(np.mean, dice)),
+                    "lowest and highest seed": f"{seeds.min():.4f}, {seeds.max():.4f}" if len(seeds) > 1 else "",
+                    f"Dice less {reference}'s [95 % CI]": _difference(dice, plain, name == reference),
+                    "HD95, px (median)": f"{np.nanmedian(by_image(of_count, name, f'hd95_{structure}')):.1f}",
+                    "boundary F1": f"{by_image(of_count, name, f'bf1_{structure}').mean():.3f}",
+                }
+                rows.append(row)
+    return rows
+
+
+def agreement_rows(done: Done) -> list[Row]:
+    """Error, Bland-Altman bias with limits, Pearson's r against the manual outlines: each the mean over seeds."""
+    rows = []
+    for quantity, words in QUANTITIES.items():
+        for name in networks(done):
+            figures = [
+                _agreement(r.cases, quantity)
+                for j, r in done
+                if j.network == name and len(pairs(r.cases, quantity)[0]) > 2
+            ]
+            if not figures:
+                continue
+            missing, error, bias, low, high, r = np.mean(figures, axis=0)
+            digits = 4 if quantity == "vcdr" else 0
+            rows.append(
+                {
+                    "network": name,
+                    "quantity": words,
+                    "not measured": f"{missing:.3g}",
+                    "mean absolute error": f"{error:.{digits}f}",
+                    "bias [95 % limits]": f"{bias:.{digits}f} {between((low, high), digits)}",
+                    "Pearson r": f"{r:.3f}",
+                }
+            )
+    return rows
+
+
+def _agreement(cases: Sequence[Case], quantity: str) -> tuple[float, ...]:
+    measured, reference = pairs(cases, quantity)
+    missing = sum(bool(np.isnan(c.values.get(quantity, 0.0))) for c in cases)
+    error = float(np.abs(measured - reference).mean())
+    return (missing, error, *metrics.bland_altman(measured, reference), metrics.pearson(measured, reference))
+
+
+def _difference(dice: metrics.Floats, seeds_of_reference: metrics.Floats, itself: bool) -> str:
+    if itself or not seeds_of_reference.size:
+        return ""
+    difference = dice - seeds_of_reference.mean(0)
+    return f"{difference.mean():+.4f} {between(metrics.interval(np.mean, difference))}"
+
+
+def _protocol(protocol: str, done: Done) -> str:
+    p = PROTOCOLS[protocol]
+    machines = ", ".join(sorted({f"{r.machine}, torch {r.torch}" for _, r in done}))
+    return (
+        f"{p.size} x {p.size} pixels, {p.images_seen:,} training images seen a run, {p.precision}; "
+        f"{len(done)} trainings, {sum(r.seconds for _, r in done) / 60:.0f} min of training on {machines}.\n"
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"1/{whole / part:.1f}" if part <= whole else f"{part / whole:.2f} times"

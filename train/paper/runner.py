@@ -1,0 +1,156 @@
+"""Run jobs, and keep what each of them measured.
+
+A job is trained in ``runs/paper/NAME`` (resumable at every epoch) and then measured once on the test part. Its
+record is one JSON file; jobs with a record of the same recipe are not run again.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import torch
+
+from train.datasets import load_split
+from train.datasets.splits import split_sha256
+from train.describe import size_of
+from train.errors import RunError
+from train.evaluation import Case, network_cases
+from train.loop import Machine, train
+from train.networks import build
+from train.paper.studies import Job, training_images
+from train.predictors import torch_stage
+from train.recipe import Recipe
+from train.run import RUNS
+
+MEASURED = Path(__file__).with_name("measured")  # the records behind docs/paper.md
+Report = Callable[[str], None]
+
+
+class Values(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A ``Case`` as JSON can hold it: null stands for NaN."""
+
+    set: str
+    id: str
+    stratum: str
+    values: dict[str, float | None]
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a job left behind: enough for every table, and to tell whether it is the job that is asked for.
+    ``seconds`` are of training; ``machine`` is the processor's kind."""
+
+    recipe: Recipe
+    splits: dict[str, str]  # SHA-256 of each split file
+    epochs: int
+    best_epoch: int
+    validation: float  # score of the best epoch, whose weights were measured
+    seconds: Annotated[float, msgspec.Meta(ge=0)]
+    machine: str
+    torch: str
+    test: list[Values]
+
+    @property
+    def cases(self) -> list[Case]:
+        """The test part."""
+        nan = math.nan
+        return [
+            Case(v.set, v.id, v.stratum, {k: nan if x is None else x for k, x in v.values.items()})
+            for v in self.test
+        ]
+
+
+def read_record(job: Job, folders: Sequence[Path]) -> Record | None:
+    """The record of exactly this job from the first folder that has it; None where there is none yet.
+
+    Raises RunError where a file is damaged or belongs to another recipe or other splits.
+    """
+    for folder in folders:
+        path = folder / f"{job.name}.json"
+        if path.is_file():
+            try:
+                record = msgspec.json.decode(path.read_bytes(), type=Record)
+            except msgspec.MsgspecError as error:
+                raise RunError(f"{path} is damaged ({error}); delete it to have the job run again") from error
+            if record.recipe != job.recipe or record.splits != _splits(job.recipe):
+                raise RunError(f"{path} is of another recipe or split; delete it to have the job run again")
+            return record
+    return None
+
+
+def run_job(
+    job: Job, root: Path, folder: Path, machine: Machine, report: Report = print, workers: int = 0
+) -> Record:
+    """Train a job below ``RUNS/paper`` (continuing there), measure its test part, and write its record to
+    ``folder``. Raises DataError where data are missing, RunError where the run is of another recipe."""
+    run = RUNS / "paper" / job.name
+    run.mkdir(parents=True, exist_ok=True)
+    _claim(run / "recipe.json", job.recipe)
+    state = train(job.recipe, root, run, machine, report=report, workers=workers)
+    network = build(job.recipe.network, job.recipe.outputs)
+    network.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True)["model"])
+    samples = [s for name in job.recipe.data.sets for s in load_split(root, name, "test")]
+    cases = network_cases(job.recipe.task, samples, torch_stage(network), job.recipe.size)
+    record = Record(
+        recipe=job.recipe,
+        splits=_splits(job.recipe),
+        epochs=state.epoch,
+        best_epoch=state.best_epoch,
+        validation=state.best,
+        seconds=round(state.seconds, 1),
+        machine=_processor(machine),
+        torch=str(torch.__version__),
+        test=[Values(c.set, c.id, c.stratum, dict(c.values)) for c in cases],  # NaN becomes null
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{job.name}.part"
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    os.replace(part, folder / f"{job.name}.json")
+    (run / "last.pt").unlink()  # the optimizer's state, several times the weights' size
+    return record
+
+
+def time_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
+    """Seconds that ``todo`` will take, from what ``done`` took: by the same network where it ran, else by
+    multiplications. None where nothing ran yet."""
+    if not done:
+        return None
+    work = {id(r): _work(r.recipe, r.epochs) for r in done}
+    by_network: dict[str, list[float]] = {}
+    for r in done:
+        by_network.setdefault(str(r.recipe.network), []).append(r.seconds / work[id(r)])
+    average = sum(r.seconds for r in done) / sum(work.values())
+    return sum(
+        _work(j.recipe, j.recipe.training.epochs)
+        * statistics.median(by_network.get(str(j.recipe.network), [average]))
+        for j in todo
+    )
+
+
+def _work(recipe: Recipe, epochs: int) -> float:
+    """GMAC of a run's forward passes."""
+    macs = size_of(build(recipe.network, recipe.outputs), recipe.size).macs
+    images = recipe.data.images or training_images(recipe.data.sets)
+    return macs / 1e9 * epochs * images
+
+
+def _splits(recipe: Recipe) -> dict[str, str]:
+    return {name: split_sha256(name) for name in recipe.data.sets}
+
+
+def _claim(path: Path, recipe: Recipe) -> None:
+    """The run folder is this recipe's, or nobody's yet."""
+    if path.is_file() and msgspec.json.decode(path.read_bytes(), type=Recipe) != recipe:
+        raise RunError(f"{path.parent} holds a run of another recipe; delete it to train anew")
+    path.write_bytes(msgspec.json.encode(recipe))
+
+
+def _processor(machine: Machine) -> str:
+    if machine.device.type == "cuda":
+        return torch.cuda.get_device_name(machine.device)
+    return f"{torch.get_num_threads()} CPU threads, {torch.backends.cpu.get_cpu_capability()}"

@@ -1,0 +1,137 @@
+"""What is compared: protocols, networks, and the jobs (one training and its test part) of each study.
+
+Within a study every network has the same data, augmentation, loss, schedule and number of training images; no
+setting was tuned for one of them. Jobs are in order of value and seed by seed, so that a table that was cut short
+holds as much of every network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from train.datasets.splits import read_split
+from train.recipe import AugmentSpec, DataSpec, NetworkSpec, Recipe, TrainingSpec
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a machine can afford: input side in pixels, training images a run sees, precision of the passes."""
+
+    size: int
+    images_seen: int
+    precision: str
+
+
+PROTOCOLS = {
+    "cpu": Protocol(96, 1600, "float32"),  # some five hours of two cores for all of it
+    "gpu": Protocol(320, 24000, "bfloat16"),  # the paper's input
+}
+
+PAPER = NetworkSpec(kind="lwbna", width=128, dropout=0.3)
+SMALL = NetworkSpec(kind="lwbna", width=32, stem=True, dropout=0.1)  # that of the shipped bundles
+NETWORKS = {
+    "LWBNA-Unet": PAPER,
+    "U-Net": NetworkSpec(kind="unet"),
+    "DeepLabV3+": NetworkSpec(kind="deeplabv3plus"),
+    "width 32, stem": SMALL,
+}
+_WIDTH_32 = NetworkSpec(kind="lwbna", width=32, dropout=0.1)
+ABLATIONS = {  # at a width at which three seeds of each are affordable
+    "width 32": _WIDTH_32,
+    "width 32, no attention": msgspec.structs.replace(_WIDTH_32, attention=False),
+    "width 32, mid block not narrowed": msgspec.structs.replace(_WIDTH_32, narrowing_factor=1),
+    "width 32, skips concatenated": msgspec.structs.replace(_WIDTH_32, skips="concatenate"),
+    "width 32, no skips": msgspec.structs.replace(_WIDTH_32, skips="none"),
+    "width 16": msgspec.structs.replace(_WIDTH_32, width=16),
+    "width 16, stem": msgspec.structs.replace(SMALL, width=16),
+    "width 48, stem": msgspec.structs.replace(SMALL, width=48),
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A task with its sets, and how it is augmented."""
+
+    task: str
+    sets: dict[str, int]
+    augment: AugmentSpec
+
+
+FAZ = Data("faz", {"octa_faz": 1}, AugmentSpec(photometry=0.4, flip_vertical=True, rotate_degrees=180.0))
+DISC_CUP = Data("disc_cup", {"refuge_crops": 1, "drishti_gs1": 3}, AugmentSpec())
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and its evaluation: a cell of a study's table."""
+
+    protocol: str
+    study: str
+    network: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """Of its run folder and its record; also the recipe's name."""
+        return self.recipe.name
+
+
+def jobs(protocol: str) -> list[Job]:
+    """Every job of a protocol, those of most value first."""
+    return [*_accuracy(protocol, FAZ), *_ablations(protocol), *_accuracy(protocol, DISC_CUP), *_few(protocol)]
+
+
+STUDIES = ("faz", "ablations", "disc_cup", "few_images")
+
+
+def _accuracy(protocol: str, data: Data) -> Iterator[Job]:
+    for seed in SEEDS:
+        for network in NETWORKS:
+            yield _job(protocol, data.task, network, NETWORKS[network], data, seed)
+
+
+def _ablations(protocol: str) -> Iterator[Job]:
+    for seed in SEEDS:
+        for network, spec in ABLATIONS.items():
+            yield _job(protocol, "ablations", network, spec, FAZ, seed)
+
+
+def _few(protocol: str) -> Iterator[Job]:
+    """The whole part is study ``faz``."""
+    for seed in SEEDS:
+        for images in (8, 16, 32):
+            for network, spec in NETWORKS.items():
+                yield _job(protocol, "few_images", network, spec, FAZ, seed, images)
+
+
+def _job(
+    protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int = 0
+) -> Job:
+    p = PROTOCOLS[protocol]
+    epochs = max(1, round(p.images_seen / (images or training_images(data.sets))))
+    slug = "".join(c if c.isalnum() else "-" for c in network.lower().replace(",", "").replace("+", "plus"))
+    recipe = Recipe(
+        name=f"{protocol}-{study}-{slug}{f'-{images}-images' if images else ''}-seed{seed}",
+        task=data.task,
+        size=p.size,
+        data=DataSpec(sets=data.sets, images=images),
+        network=spec,
+        training=TrainingSpec(
+            epochs=epochs, patience=epochs, batch=4, precision=p.precision, lr=1e-3, weight_decay=1e-2
+        ),
+        augment=data.augment,
+        seed=seed,
+    )
+    return Job(protocol, study, network, seed, recipe)
+
+
+def training_images(sets: dict[str, int]) -> int:
+    """Images of an epoch: those of each set's training part, as often as the recipe repeats them."""
+    return sum(
+        times * sum(part == "train" for _, part in read_split(name).values()) for name, times in sets.items()
+    )
