@@ -14,6 +14,8 @@ class Task:
     kind: str  # "segmentation" or "classification"
     classes: tuple[str, ...]  # one output channel each
     quantities: tuple[tuple[str, str], ...]  # (name, unit)
+    # Pieces anywhere in the photograph, seen in tiles at its own resolution; else one structure, seen in a region.
+    scattered: bool = False
 
 
 TASKS: dict[str, Task] = {
@@ -35,6 +37,8 @@ TASKS: dict[str, Task] = {
             ("faz",),
             (("area", "mm2"), ("perimeter", "mm"), ("circularity", "1"), ("axis_ratio", "1")),
         ),
+        Task("haemorrhage", "fundus", "segmentation", ("haemorrhage",), (("area", "px"),), scattered=True),
+        Task("vessels", "fundus", "segmentation", ("vessels",), (("area", "px"),), scattered=True),
     )
 }
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from device.geometry import Square, UInt8Image, crop, resize
 from device.localization import Disc
+from train import tiles
 from train.inputs import Prepared, cut_mask
 from train.recipe import AugmentSpec, Recipe
-
-Rng = np.random.Generator
+from train.tiles import Rng
 
 
 def example(recipe: Recipe, p: Prepared, rng: Rng | None) -> tuple[UInt8Image, UInt8Image]:
@@ -28,7 +28,7 @@ def example(recipe: Recipe, p: Prepared, rng: Rng | None) -> tuple[UInt8Image, U
         image, masks = p.image, [p.masks[c] for c in names]
         square = p.square
     else:
-        outer, square = jittered_region(recipe, p, rng)
+        outer, square = (tiles.draw if recipe.task_spec.scattered else jittered_region)(recipe, p, rng)
         image, masks = crop(p.image, outer), [crop(p.masks[c], outer) for c in names]
     x = resize(crop(image, square), recipe.size)
     y = np.zeros((recipe.size, recipe.size, len(classes)), np.uint8)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from sklearn.metrics import average_precision_score
 
 from device import measurement, segmentation
 from device.frame import Frame
@@ -20,12 +21,13 @@ from device.geometry import Square, UInt8Image, crop, resize
 from device.pipeline import Examination, Pipeline
 from device.segmentation import Region
 from device.tasks import TASKS
-from train import metrics
+from train import metrics, tiles
 from train.datasets import Sample
-from train.inputs import prepare
+from train.inputs import Prepared, prepare
 from train.predictors import Logits, Predictor
 
 BOUNDARY_TOLERANCE = 0.02  # of the reference structure's diameter, and at least one pixel
+SCATTERED_TOLERANCE = 2.0  # pixels, for pieces that have no common diameter
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ def network_cases(task: str, samples: Sequence[Sample], predictor: Predictor, si
     cases = []
     for sample in samples:
         p = prepare(task, sample)
+        if TASKS[task].scattered:
+            values = _scattered(tiles.whole_logits(p, predictor, size), TASKS[task].classes, p)
+            cases.append(Case(sample.set, sample.id, sample.stratum, values))
+            continue
         logits = predictor(resize(crop(p.image, p.square), size))
         if TASKS[task].kind == "classification":
             values = {"score": float(logits[0]), "label": float(sample.labels[task])}
@@ -137,6 +143,28 @@ def _outlines(logits: Logits, square: Square, shape: tuple[int, int], nested: bo
     return [whole, segmentation.clean(segmentation.clip(found[1], whole))]
 
 
+def _scattered(logits: Logits, names: Sequence[str], p: Prepared) -> dict[str, float]:
+    """Overlap of a photograph's pieces together, and the average precision of its pixels (NaN without any)."""
+    values: dict[str, float] = {}
+    for c, name in enumerate(names):
+        found, truth = logits[..., c] > 0, p.masks[name] > 0
+        values |= overlap(name, found, truth, SCATTERED_TOLERANCE)
+        score, label = logits[..., c].ravel(), truth.ravel()
+        values[f"ap_{name}"] = float(average_precision_score(label, score)) if label.any() else math.nan
+    return values
+
+
+def overlap(name: str, a: metrics.Mask, b: metrics.Mask, tolerance: float) -> dict[str, float]:
+    """Dice, IoU, 95 % Hausdorff distance (pixels) and boundary F1 of masks H x W; ``tolerance`` in pixels."""
+    distances = metrics.boundary_distances(a, b)
+    return {
+        f"dice_{name}": metrics.dice(a, b),
+        f"iou_{name}": metrics.iou(a, b),
+        f"hd95_{name}": metrics.hausdorff95(distances),
+        f"bf1_{name}": metrics.boundary_f1(distances, tolerance),
+    }
+
+
 def _compare(
     found: dict[str, Region], reference: dict[str, UInt8Image], shape: tuple[int, int]
 ) -> dict[str, float]:
@@ -145,15 +173,9 @@ def _compare(
     for name, truth in reference.items():
         empty = Region(np.zeros(shape, np.uint8), 0, 0)
         a, b = _same_window(found.get(name, empty).in_image(shape) > 0, truth > 0)
-        distances = metrics.boundary_distances(a, b)
         ys, xs = np.nonzero(b.any(1))[0], np.nonzero(b.any(0))[0]
         diameter = max(np.ptp(ys), np.ptp(xs)) + 1 if len(ys) else 0
-        values |= {
-            f"dice_{name}": metrics.dice(a, b),
-            f"iou_{name}": metrics.iou(a, b),
-            f"hd95_{name}": metrics.hausdorff95(distances),
-            f"bf1_{name}": metrics.boundary_f1(distances, max(1.0, BOUNDARY_TOLERANCE * diameter)),
-        }
+        values |= overlap(name, a, b, max(1.0, BOUNDARY_TOLERANCE * diameter))
     whole = {name: Region((m > 0).astype(np.uint8) * np.uint8(255), 0, 0) for name, m in reference.items()}
     if "cup" in whole and whole["disc"].area and whole["cup"].area:
         values["vcdr_reference"] = measurement.measure_disc(whole["disc"], whole["cup"]).vcdr
@@ -180,6 +202,10 @@ def _verdict(exam: Examination, sample: Sample) -> dict[str, float]:
             "refer": float(exam.outcome == "refer"),
             "vcdr_device": exam.vcdr,
         }
+    if values.keys() >= {"label", "score"} and exam.measures is not None:
+        m = exam.measures
+        values |= {"hcdr_device": m.hcdr, "area_cdr_device": m.area_cdr}
+        values |= {f"rim_{quadrant}_device": ratio for quadrant, ratio in m.rim_disc_ratio.items()}
     return values
 
 

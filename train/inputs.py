@@ -2,7 +2,8 @@
 
 The region of interest comes from the device's own code: the field of view for ``disc_finder``, and for the
 others a square of ``ROI_DIAMETERS`` around the disc (or the foveal avascular zone): the reference where experts
-drew one, else, for ``glaucoma``, the disc that the shipped bundles find.
+drew one, else, for ``glaucoma``, the disc that the shipped bundles find. What is scattered over the photograph is
+seen in tiles of its field of view (train.tiles).
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ class Prepared:
 def prepare(task: str, sample: Sample) -> Prepared:
     """Decode a sample for a task. Raises DataError where a file is damaged."""
     image = sample.image()
-    wanted = {*TASKS[task].classes, "disc"} & sample.mask_files.keys()
-    masks = {name: sample.mask_files[name].read() for name in wanted}
+    wanted = {*TASKS[task].classes, "disc"}
+    masks = {name: sample.mask_files[name].read() for name in wanted & sample.mask_files.keys()}
+    masks |= {name: np.zeros(image.shape[:2], np.uint8) for name in wanted.intersection(sample.absent)}
+    if TASKS[task].scattered:
+        return Prepared(sample, image, masks, find_field(image).square, None)
     outlined = masks.get("faz" if task == "faz" else "disc")
     target = None if outlined is None else extent_of(Region(outlined, 0, 0))
     if task == "glaucoma" and target is None:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from train import tiles
 from train.augment import example
 from train.datasets import Sample, load_split
 from train.errors import DataError, RunError
@@ -187,8 +188,10 @@ def validate(recipe: Recipe, network: nn.Module, data: Examples, machine: Machin
         return {"score": score, "auc": auc, "val_loss": loss, **by_set}
     p, t = z[:, : t.shape[1]] > 0, t > 127
     both = (p & t).sum((2, 3)) * 2.0
-    total = (p.sum((2, 3)) + t.sum((2, 3))).clamp(min=1)
-    dice = torch.where((p | t).any(3).any(2), both / total, torch.ones_like(both))  # both empty: agreement
+    total = p.sum((2, 3)) + t.sum((2, 3))
+    if recipe.task_spec.scattered:  # a tile may hold a pixel of it, or none: all tiles are one picture
+        both, total = both.sum(0, keepdim=True), total.sum(0, keepdim=True)
+    dice = torch.where(total > 0, both / total.clamp(min=1), 1.0)  # both empty: agreement
     figures = {f"dice_{c}": float(d) for c, d in zip(recipe.task_spec.classes, dice.mean(0))}
     return {"score": float(dice.mean()), **figures}
 
@@ -217,7 +220,10 @@ def _load(recipe: Recipe, root: Path, report: Report) -> tuple[Examples, Example
         training += part * times
         report(f"{name}: {len(part)} training images x {times}")
     for name in recipe.data.validate or tuple(recipe.data.sets):
-        validation += [prepare(recipe.task, s) for s in load_split(root, name, "val")]
+        part = [prepare(recipe.task, s) for s in load_split(root, name, "val")]
+        if recipe.task_spec.scattered:  # as many tiles of each photograph as in training, always the same ones
+            part = [t for p in part for t in tiles.fixed(recipe, p, recipe.data.sets.get(name, 1))]
+        validation += part
     if not training or not validation:
         raise DataError(f"recipe {recipe.name!r}: no training or no validation images; name sets in [data]")
     return Examples(recipe, training, True), Examples(recipe, validation, False)

@@ -13,7 +13,13 @@ from train import metrics
 from train.evaluation import Case, column, pairs, scored
 
 Row = dict[str, str]
-STRUCTURES = {"disc": "optic disc", "cup": "optic cup", "faz": "FAZ"}
+STRUCTURES = {
+    "disc": "optic disc",
+    "cup": "optic cup",
+    "faz": "FAZ",
+    "haemorrhage": "haemorrhages",
+    "vessels": "vessels",
+}
 QUANTITIES = {"vcdr": "vertical cup-to-disc ratio", "area": "FAZ area, px", "perimeter": "FAZ perimeter, px"}
 
 

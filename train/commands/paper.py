@@ -13,11 +13,23 @@ from train.loop import Machine
 from train.paper.report import write_report
 from train.paper.runner import MEASURED, Record, read_record, run_job, time_left
 from train.paper.studies import PROTOCOLS, STUDIES, Job, jobs
+from train.paper.table import read_table, table_rows
+from train.report import markdown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
-    parser.add_argument("--protocol", choices=sorted(PROTOCOLS), required=True, help="what the machine can afford")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--protocol", choices=sorted(PROTOCOLS), help="train and measure what the machine can afford"
+    )
+    what.add_argument(
+        "--table", type=Path, help="CSV of measured values and labels: AUC of each value and of all together"
+    )
+    parser.add_argument("--columns", help="of the table, with commas")
+    parser.add_argument(
+        "--fit", type=Path, help="another such table, to fit the combination to (else: cross-validated)"
+    )
     parser.add_argument("--studies", help=f"only these, with commas ({', '.join(STUDIES)}; default: all)")
     parser.add_argument("--jobs", type=int, help="stop after so many trainings this time (all is resumable)")
     parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or ../shared/data)")
@@ -30,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run what has no record yet, in order of value, then write the report. Returns 0."""
+    if args.table:
+        return _table(args)
     studies = args.studies.split(",") if args.studies else list(STUDIES)
     if unknown := [s for s in studies if s not in STUDIES]:
         raise UsageError(f"unknown study {unknown[0]!r}; choose from {', '.join(STUDIES)}")
@@ -58,6 +72,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("nothing is measured yet and --jobs 0 asks for no training")
     print(write_report(out, args.protocol, done))
     print(f"written to {out}")
+    return 0
+
+
+def _table(args: argparse.Namespace) -> int:
+    if not args.columns:
+        raise UsageError("--table needs --columns: the names of the measured values in it, with commas")
+    columns = args.columns.split(",")
+    rows = table_rows(read_table(args.table, columns), read_table(args.fit, columns) if args.fit else None)
+    print(markdown(rows))
     return 0
 
 

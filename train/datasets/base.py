@@ -43,7 +43,8 @@ class MaskFile:
 @dataclass(frozen=True)
 class Sample:
     """One image with what is known about it. ``group`` never crosses a split: patient, child, eye, or the
-    image itself where the set carries no ids."""
+    image itself where the set carries no ids. A structure that is neither in ``mask_files`` nor ``absent`` was
+    not looked for."""
 
     set: str
     id: str
@@ -51,6 +52,7 @@ class Sample:
     path: Path
     mask_files: dict[str, MaskFile] = field(default_factory=dict)
     labels: dict[str, float | str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()  # structures that were looked for and are not there
     stratum: str = ""  # splits keep the shares of these
     official: str = ""  # the split that the publishers fixed, where they did
 
@@ -60,7 +62,7 @@ class Sample:
             return np.asarray(picture.convert("RGB"))
 
     def masks(self) -> dict[str, npt.NDArray[np.uint8]]:
-        """Masks by name (disc, cup, faz, vessels, HE, MA, EX, SE), H x W of 0 and 1."""
+        """Masks by name (disc, cup, faz, vessels, haemorrhage ...), H x W of 0 and 1."""
         return {name: mask.read() for name, mask in self.mask_files.items()}
 
 

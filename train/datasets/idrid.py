@@ -8,6 +8,14 @@ _CITATION = "Porwal et al., Data 3(3):25, 2018; doi:10.21227/H25W98"
 _TERMS = "CC BY 4.0"
 _OBTAIN = "download doi:10.21227/H25W98; resize A to 1024 and B to 512 pixels wide below idrid/"
 
+_STRUCTURES = {
+    "disc": "OD",
+    "haemorrhage": "HE",
+    "microaneurysm": "MA",
+    "hard_exudate": "EX",
+    "soft_exudate": "SE",
+}
+
 
 class IdridSegmentation(DataSet):
     """81 full fields (1024 px wide) with masks of disc, haemorrhages, microaneurysms and exudates."""
@@ -27,13 +35,15 @@ class IdridSegmentation(DataSet):
         found = []
         for split in ("train", "test"):
             for path in sorted((self.folder / "images" / split).glob("*.jpg")):
-                masks = {}
-                for lesion, name in (("OD", "disc"), *((k, k) for k in ("HE", "MA", "EX", "SE"))):
-                    mask = self.folder / f"masks_{lesion}" / split / f"{path.stem}_{lesion}.png"
-                    if mask.exists():  # an absent file means that the lesion was not seen
-                        masks[name] = MaskFile(mask)
+                files = {
+                    name: self.folder / f"masks_{code}" / split / f"{path.stem}_{code}.png"
+                    for name, code in _STRUCTURES.items()
+                }
+                masks = {name: MaskFile(file) for name, file in files.items() if file.exists()}
+                absent = tuple(sorted(files.keys() - masks.keys()))  # no file: it was not seen
+                group = f"idrid_a:{path.stem}"
                 found.append(
-                    Sample(self.name, path.stem, f"idrid_a:{path.stem}", path, masks, official=split)
+                    Sample(self.name, path.stem, group, path, masks, absent=absent, official=split)
                 )
         return sorted(found, key=lambda s: s.id)
 

@@ -35,8 +35,11 @@ def build(spec: NetworkSpec, outputs: int) -> nn.Module:
             from train.networks.deeplabv3plus import DeepLabV3Plus
 
             return DeepLabV3Plus(outputs=outputs)
+        if spec.kind == "efficientnet_b0":
+            from monai.networks.nets import EfficientNetBN
+
+            return EfficientNetBN("efficientnet-b0", pretrained=False, num_classes=outputs)
     except ValueError as error:
         raise RecipeError(f"network: {error}; change it in the recipe") from error
-    raise RecipeError(
-        f"unknown network kind {spec.kind!r}; known: lwbna, narrow_classifier, unet, deeplabv3plus"
-    )
+    known = "lwbna, narrow_classifier, unet, deeplabv3plus, efficientnet_b0"
+    raise RecipeError(f"unknown network kind {spec.kind!r}; known: {known}")

@@ -22,7 +22,7 @@ from train.report import QUANTITIES
 
 def accuracy(out: Path, done: Done) -> None:
     """Dice of every image by network: points are means over seeds."""
-    for study in ("faz", "disc_cup"):
+    for study in ("faz", "disc_cup", "haemorrhage", "vessels"):
         found = of_study(done, study)
         cases = {name: mean_cases(found, name) for name in networks(found)}
         dice_plot(out / f"dice_{study}.png", cases, f"{study}, test part: mean over seeds")

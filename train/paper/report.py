@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from train import metrics
@@ -28,6 +29,9 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
     tables = {"size": size_rows(PROTOCOLS[protocol].size)}
     for study in STUDIES:
         if not (found := of_study(done, study)):
+            continue
+        if study == "classifiers":
+            tables[study] = classifier_rows(found)
             continue
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
         if study in ("faz", "disc_cup"):
@@ -92,6 +96,43 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
     return rows
 
 
+def classifier_rows(done: Done) -> list[Row]:
+    """AUC of each classifier by set: means over seeds, and the paired difference to the narrowed one."""
+    rows = []
+    for name in dict.fromkeys(c.set for _, r in done for c in r.cases):
+        labels, scores = _scores(done, name)
+        for network, of_network in scores.items():
+            plain = scores["narrowed"]
+
+            def difference(label: metrics.Floats, *both: metrics.Floats, n: int = len(of_network)) -> float:
+                return _mean_auc(label, *both[:n]) - _mean_auc(label, *both[n:])
+
+            paired = (
+                difference(labels, *of_network, *plain),
+                metrics.interval(difference, labels, *of_network, *plain, strata=labels),
+            )
+            spec = next(r.recipe for j, r in done if j.network == network)
+            size = size_of(build(spec.network, 1), spec.size)
+            at_95 = np.mean([metrics.sensitivity_at(labels, s, 0.95) for s in of_network])
+            rows.append(
+                {
+                    "network": network,
+                    "set": name,
+                    "parameters": f"{size.trainable:,}",
+                    "GMAC": f"{size.macs / 1e9:.3f}",
+                    "seeds": str(len(of_network)),
+                    "images (glaucoma)": f"{len(labels)} ({int(labels.sum())})",
+                    "AUC": f"{_mean_auc(labels, *of_network):.4f}",
+                    "95 % CI": between(metrics.interval(_mean_auc, labels, *of_network, strata=labels)),
+                    "sensitivity at 95 % specificity": f"{at_95:.3f}",
+                    "AUC less the narrowed one's [95 % CI]": (
+                        "" if network == "narrowed" else f"{paired[0]:+.4f} {between(paired[1])}"
+                    ),
+                }
+            )
+    return rows
+
+
 def agreement_rows(done: Done) -> list[Row]:
     """Error, Bland-Altman bias with limits, Pearson's r against the manual outlines: each the mean over seeds."""
     rows = []
@@ -117,6 +158,17 @@ def agreement_rows(done: Done) -> list[Row]:
                 }
             )
     return rows
+
+
+def _scores(done: Done, name: str) -> tuple[metrics.Floats, dict[str, metrics.Floats]]:
+    """Labels of a set's images, and of each network the scores, seeds x images."""
+    of_set = [(j, msgspec.structs.replace(r, test=[v for v in r.test if v.set == name])) for j, r in done]
+    labels = by_image(of_set, of_set[0][0].network, "label")[0]
+    return labels, {network: by_image(of_set, network, "score") for network in networks(of_set)}
+
+
+def _mean_auc(label: metrics.Floats, *scores: metrics.Floats) -> float:
+    return float(np.mean([metrics.auc(label, s) for s in scores]))
 
 
 def _agreement(cases: Sequence[Case], quantity: str) -> tuple[float, ...]:

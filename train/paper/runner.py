@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +22,10 @@ from train.datasets.splits import split_sha256
 from train.describe import size_of
 from train.errors import RunError
 from train.evaluation import Case, network_cases
-from train.loop import Machine, train
+from train.loop import Machine, State, train
 from train.networks import build
-from train.paper.studies import Job, training_images
+from train.paper.studies import UNTRAINED, Job, training_images
+from train.paper.untrained import untrained_cases
 from train.predictors import torch_stage
 from train.recipe import Recipe
 from train.run import RUNS
@@ -49,7 +51,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     splits: dict[str, str]  # SHA-256 of each split file
     epochs: int
     best_epoch: int
-    validation: float  # score of the best epoch, whose weights were measured
+    validation: float | None  # score of the best epoch, whose weights were measured
     seconds: Annotated[float, msgspec.Meta(ge=0)]
     machine: str
     torch: str
@@ -88,6 +90,11 @@ def run_job(
 ) -> Record:
     """Train a job below ``RUNS/paper`` (continuing there), measure its test part, and write its record to
     ``folder``. Raises DataError where data are missing, RunError where the run is of another recipe."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if job.study in UNTRAINED:
+        start = time.monotonic()
+        cases = untrained_cases(job.recipe, root)
+        return _write(job, folder, machine, cases, State(seconds=time.monotonic() - start))
     run = RUNS / "paper" / job.name
     run.mkdir(parents=True, exist_ok=True)
     _claim(run / "recipe.json", job.recipe)
@@ -96,28 +103,34 @@ def run_job(
     network.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True)["model"])
     samples = [s for name in job.recipe.data.sets for s in load_split(root, name, "test")]
     cases = network_cases(job.recipe.task, samples, torch_stage(network), job.recipe.size)
+    record = _write(job, folder, machine, cases, state)
+    (run / "last.pt").unlink()  # the optimizer's state, several times the weights' size
+    return record
+
+
+def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], state: State) -> Record:
     record = Record(
         recipe=job.recipe,
         splits=_splits(job.recipe),
         epochs=state.epoch,
         best_epoch=state.best_epoch,
-        validation=state.best,
+        validation=state.best if state.epoch else None,
         seconds=round(state.seconds, 1),
         machine=_processor(machine),
         torch=str(torch.__version__),
         test=[Values(c.set, c.id, c.stratum, dict(c.values)) for c in cases],  # NaN becomes null
     )
-    folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{job.name}.part"
     part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
     os.replace(part, folder / f"{job.name}.json")
-    (run / "last.pt").unlink()  # the optimizer's state, several times the weights' size
     return record
 
 
 def time_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
     """Seconds that ``todo`` will take, from what ``done`` took: by the same network where it ran, else by
-    multiplications. None where nothing ran yet."""
+    multiplications. None where nothing ran yet; what is untrained takes next to nothing."""
+    done = [r for r in done if r.epochs]
+    todo = [j for j in todo if j.study not in UNTRAINED]
     if not done:
         return None
     work = {id(r): _work(r.recipe, r.epochs) for r in done}

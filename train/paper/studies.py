@@ -49,6 +49,16 @@ ABLATIONS = {  # at a width at which three seeds of each are affordable
     "width 16, stem": msgspec.structs.replace(SMALL, width=16),
     "width 48, stem": msgspec.structs.replace(SMALL, width=48),
 }
+# As shipped; and with channels that double at each level, where narrowing has more to take away.
+_NARROWED = NetworkSpec(kind="narrow_classifier", width=32, narrowing_steps=3, stem=True, dropout=0.2)
+_DOUBLING = msgspec.structs.replace(_NARROWED, growth=2)
+CLASSIFIERS = {
+    "narrowed": _NARROWED,
+    "not narrowed": msgspec.structs.replace(_NARROWED, narrowing_factor=1),
+    "doubling, narrowed": _DOUBLING,
+    "doubling, not narrowed": msgspec.structs.replace(_DOUBLING, narrowing_factor=1),
+    "EfficientNet-B0": NetworkSpec(kind="efficientnet_b0", dropout=0.2),  # MobileNet's blocks
+}
 
 
 @dataclass(frozen=True)
@@ -58,10 +68,17 @@ class Data:
     task: str
     sets: dict[str, int]
     augment: AugmentSpec
+    rounds: int = 1  # as many times the protocol's images are seen: small networks can afford it
 
 
 FAZ = Data("faz", {"octa_faz": 1}, AugmentSpec(photometry=0.4, flip_vertical=True, rotate_degrees=180.0))
 DISC_CUP = Data("disc_cup", {"refuge_crops": 1, "drishti_gs1": 3}, AugmentSpec())
+_TILES = AugmentSpec(photometry=0.3, flip_vertical=True, rotate_degrees=180.0)
+HAEMORRHAGE = Data("haemorrhage", {"idrid_a": 8}, _TILES)  # tiles of a photograph in an epoch
+VESSELS = Data("vessels", {"chase_db1": 20}, _TILES)
+GLAUCOMA = Data(
+    "glaucoma", {"acrima": 1, "refuge_crops": 1, "airogs_subset": 2}, AugmentSpec(flip_vertical=True), rounds=4
+)
 SEEDS = (1, 2, 3)
 
 
@@ -83,37 +100,36 @@ class Job:
 
 def jobs(protocol: str) -> list[Job]:
     """Every job of a protocol, those of most value first."""
-    return [*_accuracy(protocol, FAZ), *_ablations(protocol), *_accuracy(protocol, DISC_CUP), *_few(protocol)]
+    return [job for study in STUDIES for job in _jobs(protocol, study)]
 
 
-STUDIES = ("faz", "ablations", "disc_cup", "few_images")
+# What is compared, and on what; the order is that of value.
+STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
+    "faz": (NETWORKS, FAZ),
+    "disc_cup": (NETWORKS, DISC_CUP),
+    "classifiers": (CLASSIFIERS, GLAUCOMA),
+    "ablations": (ABLATIONS, FAZ),
+    "haemorrhage": (NETWORKS, HAEMORRHAGE),
+    "vessels": (NETWORKS, VESSELS),
+    "few_images": (NETWORKS, FAZ),  # the whole part is study faz
+    "classical": ({"threshold, level set": NetworkSpec(kind="threshold")}, FAZ),
+    "observers": ({"second observer": NetworkSpec(kind="observer")}, VESSELS),
+}
+UNTRAINED = ("classical", "observers")  # no weights, so one seed
+FEW = (8, 16, 32)
 
 
-def _accuracy(protocol: str, data: Data) -> Iterator[Job]:
-    for seed in SEEDS:
-        for network in NETWORKS:
-            yield _job(protocol, data.task, network, NETWORKS[network], data, seed)
+def _jobs(protocol: str, study: str) -> Iterator[Job]:
+    networks, data = STUDIES[study]
+    for seed in SEEDS[:1] if study in UNTRAINED else SEEDS:
+        for images in FEW if study == "few_images" else (0,):
+            for network, spec in networks.items():
+                yield _job(protocol, study, network, spec, data, seed, images)
 
 
-def _ablations(protocol: str) -> Iterator[Job]:
-    for seed in SEEDS:
-        for network, spec in ABLATIONS.items():
-            yield _job(protocol, "ablations", network, spec, FAZ, seed)
-
-
-def _few(protocol: str) -> Iterator[Job]:
-    """The whole part is study ``faz``."""
-    for seed in SEEDS:
-        for images in (8, 16, 32):
-            for network, spec in NETWORKS.items():
-                yield _job(protocol, "few_images", network, spec, FAZ, seed, images)
-
-
-def _job(
-    protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int = 0
-) -> Job:
+def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int) -> Job:
     p = PROTOCOLS[protocol]
-    epochs = max(1, round(p.images_seen / (images or training_images(data.sets))))
+    epochs = max(1, round(p.images_seen * data.rounds / (images or training_images(data.sets))))
     slug = "".join(c if c.isalnum() else "-" for c in network.lower().replace(",", "").replace("+", "plus"))
     recipe = Recipe(
         name=f"{protocol}-{study}-{slug}{f'-{images}-images' if images else ''}-seed{seed}",

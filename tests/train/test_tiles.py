@@ -1,0 +1,108 @@
+"""Tiles cover the field of view once, lie where the structure is, and what they say is put back in its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from device.geometry import Square
+from train import tiles
+from train.augment import example
+from train.datasets.base import MaskFile, Sample
+from train.evaluation import network_cases
+from train.inputs import Prepared, prepare
+from train.recipe import DataSpec, NetworkSpec, Recipe
+
+RECIPE = Recipe(
+    name="t", task="haemorrhage", size=48, data=DataSpec(sets={"idrid_a": 4}), network=NetworkSpec(kind="lwbna")
+)
+
+
+def photograph(structure: bool = True) -> Prepared:
+    """200 x 300, a field of view in it, and one small dark spot."""
+    y, x = np.mgrid[:200, :300]
+    field = (y - 100) ** 2 + (x - 150) ** 2 < 90**2
+    image = np.where(field[..., None], (150, 80, 40), 0).astype(np.uint8)
+    mask = np.zeros((200, 300), np.uint8)
+    if structure:
+        mask[120:126, 90:97] = 1
+    image[mask > 0] = (60, 20, 20)
+    sample = Sample("idrid_a", "one", "one", path=None)
+    return Prepared(sample, image, {"haemorrhage": mask}, Square(60, 10, 180), None)
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    """The photograph's file and its mask's."""
+    p = photograph()
+    Image.fromarray(p.image).save(tmp_path / "a.png")
+    Image.fromarray(p.masks["haemorrhage"] * 255).save(tmp_path / "m.png")
+    return tmp_path / "a.png", MaskFile(tmp_path / "m.png")
+
+
+def test_half_of_the_tiles_hold_the_structure_and_all_lie_in_the_photograph():
+    p = photograph()
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        whole, tile = tiles.draw(RECIPE, p, rng)
+        assert (whole.x, whole.y) == (0, 0)
+        assert tile.x >= -1 and tile.y >= -1 and tile.x + tile.side <= 301 and tile.y + tile.side <= 201
+        inside = p.masks["haemorrhage"][max(tile.y, 0) :, max(tile.x, 0) :][: tile.side, : tile.side]
+        hits += bool(inside.any())
+    assert 180 < hits < 300  # one in two, and some by chance
+
+
+def test_a_photograph_without_the_structure_has_tiles_too():
+    whole, tile = tiles.draw(RECIPE, photograph(structure=False), np.random.default_rng(0))
+    assert tile.side > 30 and whole.side == 300
+
+
+def test_validation_tiles_are_always_the_same_and_of_the_networks_size():
+    p = photograph()
+    found = tiles.fixed(RECIPE, p, 6)
+    assert [t.square for t in found] == [t.square for t in tiles.fixed(RECIPE, p, 6)]
+    assert {t.square.side for t in found} == {48}
+    x, y = example(RECIPE, found[0], None)
+    square = found[0].square
+    assert np.array_equal(x, p.image[square.y : square.y + 48, square.x : square.x + 48])
+    assert y.shape == (48, 48, 1)
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_every_pixel_of_the_field_is_answered_in_its_place(reduction):
+    """A network that answers with the green of what it sees, at its input's resolution or at half of it."""
+    p = photograph()
+
+    def green(tile):
+        return tile[::reduction, ::reduction, 1:2].astype(np.float32)
+
+    logits = tiles.whole_logits(p, green, 48)
+    x0, y0, side = p.square.x, p.square.y, p.square.side
+    inside = np.s_[y0 : y0 + side, x0 : x0 + side]
+    wrong = np.abs(logits[..., 0][inside] - p.image[..., 1][inside]) > (0 if reduction == 1 else 20)
+    assert wrong.mean() <= (0 if reduction == 1 else 0.02)  # halved: edges alone
+    assert (logits[:, :x0] == tiles.NOTHING).all()
+
+
+def test_absent_is_an_empty_mask_and_not_looked_for_is_none(on_disk):
+    image, _ = on_disk
+    seen = prepare("haemorrhage", Sample("s", "a", "a", image, absent=("haemorrhage",)))
+    assert not seen.masks["haemorrhage"].any()
+    assert "haemorrhage" not in prepare("haemorrhage", Sample("s", "a", "a", image)).masks
+
+
+def test_a_perfect_network_has_perfect_figures(on_disk):
+    image, mask = on_disk
+    sample = Sample("s", "a", "a", image, {"haemorrhage": mask})
+
+    def dark(tile):
+        return np.where((tile[..., :1] > 30) & (tile[..., :1] < 100), 5.0, -5.0).astype(np.float32)
+
+    (case,) = network_cases("haemorrhage", [sample], dark, 48)
+    assert case.values["dice_haemorrhage"] == 1
+    assert case.values["ap_haemorrhage"] == pytest.approx(1)
+    (case,) = network_cases("haemorrhage", [sample], lambda t: -dark(t), 48)
+    assert case.values["dice_haemorrhage"] < 0.05
+    assert case.values["ap_haemorrhage"] < 0.05
