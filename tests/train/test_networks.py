@@ -166,6 +166,14 @@ def test_the_classifier_narrows_and_takes_over_an_encoder():
     assert doubled.encoder.outputs == 64  # the paper's classifiers may double their channels per level
 
 
+def test_the_mobile_classifier_has_the_published_size():
+    """EfficientNet-B0 has 5.3 M parameters with a head for 1,000 classes (Tan and Le, ICML 2019)."""
+    network = build(NetworkSpec(kind="efficientnet_b0"), 1)
+    parameters = sum(p.numel() for p in network.parameters())
+    assert parameters + 999 * (1280 + 1) == pytest.approx(5.29e6, rel=0.005)
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1)
+
+
 def test_describe_prints_the_size(capsys):
     assert main(["train", "--describe", "paper"]) == 0
     said = capsys.readouterr().out

@@ -157,6 +157,29 @@ def test_differences_are_paired_by_image_and_seeds_are_averaged_first():
     assert rows["LWBNA-Unet"]["seeds"] == "2"
 
 
+def scores(of: Job, score: dict[str, float]) -> runner.Record:
+    """A record of a classifier; names that begin with g have glaucoma."""
+    test = [
+        runner.Values("acrima", id, "", {"label": float(id[0] == "g"), "score": value})
+        for id, value in score.items()
+    ]
+    return runner.Record(of.recipe, {}, 1, 0, 0.9, 60.0, "2 CPU threads", "2", test)
+
+
+def test_classifiers_are_compared_on_the_same_eyes():
+    perfect = {"g1": 3.0, "g2": 2.0, "n1": 1.0, "n2": 0.0}
+    swapped = perfect | {"g2": 0.5}  # one pair of four in the wrong order
+    done = []
+    for seed in (1, 2):
+        done += [(j := job("narrowed", seed, "classifiers"), scores(j, swapped))]
+        done += [(j := job("not narrowed", seed, "classifiers"), scores(j, perfect if seed == 1 else swapped))]
+    narrowed, plain = report.classifier_rows(done)
+    assert (narrowed["AUC"], plain["AUC"]) == ("0.7500", "0.8750")
+    assert narrowed["AUC less the narrowed one's [95 % CI]"] == ""
+    assert plain["AUC less the narrowed one's [95 % CI]"].startswith("+0.1250 [")
+    assert narrowed["images (glaucoma)"] == "4 (2)"
+
+
 def test_agreement_is_the_mean_over_seeds():
     one, two = job(), job(seed=2)
     done = [

@@ -14,12 +14,13 @@ from train.evaluation import Case, pairs
 from train.networks import build
 from train.paper import plots
 from train.paper.seeds import Done, by_image, networks, of_study
-from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES
+from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, UNTRAINED
 from train.recipe import NetworkSpec
 from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_csv
 
 REFERENCE = "U-Net"  # differences are to it ...
 PLAIN = "width 32"  # ... and in the ablations to this
+BESIDE = {"faz": ("classical",), "vessels": ("observers",)}
 
 
 def write_report(out: Path, protocol: str, done: Done) -> str:
@@ -28,7 +29,8 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
     sections = [f"# The paper's claims by the {protocol} protocol\n", _protocol(protocol, done)]
     tables = {"size": size_rows(PROTOCOLS[protocol].size)}
     for study in STUDIES:
-        if not (found := of_study(done, study)):
+        # what needs no training stands in the tables of what it is held against
+        if study in UNTRAINED or not (found := of_study(done, study, *BESIDE.get(study, ()))):
             continue
         if study == "classifiers":
             tables[study] = classifier_rows(found)
@@ -92,6 +94,9 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
                     "HD95, px (median)": f"{np.nanmedian(by_image(of_count, name, f'hd95_{structure}')):.1f}",
                     "boundary F1": f"{by_image(of_count, name, f'bf1_{structure}').mean():.3f}",
                 }
+                precision = by_image(of_count, name, f"ap_{structure}")
+                if precision.size:
+                    row["average precision of pixels"] = f"{np.nanmean(precision):.3f}"
                 rows.append(row)
     return rows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 from skimage.filters import gaussian, threshold_otsu
-from skimage.morphology import binary_opening, disk
+from skimage.morphology import disk
 from skimage.segmentation import morphological_chan_vese
 
 from device.geometry import UInt8Image
@@ -54,7 +54,7 @@ def classical(blur: float, threshold: float, opening: float, steps: int) -> Pred
         side = region.shape[0]
         grey = gaussian(region[..., 1] / 255.0, blur * side)
         dark = grey < threshold * threshold_otsu(grey)
-        pieces, count = ndimage.label(binary_opening(dark, disk(round(opening * side))))
+        pieces, count = ndimage.label(ndimage.binary_opening(dark, disk(round(opening * side))))
         if not count:
             return np.full((side, side, 1), -1, np.float32)
         off_middle = np.hypot(*(np.indices(grey.shape) - (side - 1) / 2)) / side
