@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 
 from device.cli import main
 from tests.train.toy import make_octa
@@ -13,7 +16,7 @@ from train.datasets import load_split
 from train.errors import RunError
 from train.loop import Machine, _some
 from train.paper import report, runner, seeds
-from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, SEEDS, STUDIES, UNTRAINED, Job, jobs
+from train.paper.studies import ABLATIONS, CAMERAS, NETWORKS, PROTOCOLS, SEEDS, STUDIES, UNTRAINED, Job, jobs
 from train.recipe import DataSpec, NetworkSpec, Recipe, TrainingSpec
 
 CPU = Machine(torch.device("cpu"))
@@ -74,6 +77,8 @@ def test_a_study_differs_in_networks_and_seeds_alone(protocol):
         for images in {j.recipe.data.images for j in found if j.study == study}:
             same = [j for j in found if j.study == study and j.recipe.data.images == images]
             assert {j.seed for j in same} == set(SEEDS[:1] if study in UNTRAINED else SEEDS)
+            if study == "unseen_sets":  # there the sets differ, on purpose
+                continue
             assert {j.network for j in same} == set(STUDIES[study][0])
             alike = {
                 msgspec.json.encode(
@@ -178,6 +183,33 @@ def test_classifiers_are_compared_on_the_same_eyes():
     assert narrowed["AUC less the narrowed one's [95 % CI]"] == ""
     assert plain["AUC less the narrowed one's [95 % CI]"].startswith("+0.1250 [")
     assert narrowed["images (glaucoma)"] == "4 (2)"
+
+
+def test_a_set_left_out_is_measured_and_nowhere_else():
+    """Neither trained nor validated on; the network that knows all sets is measured on all of them."""
+    found = [j for j in jobs("cpu") if j.study == "unseen_sets"]
+    assert {j.unseen for j in found} == {"", *CAMERAS.sets}
+    for j in found:
+        data = j.recipe.data
+        assert set(data.sets) == set(CAMERAS.sets) - {j.unseen}
+        assert data.validate and set(data.validate) <= set(data.sets)
+        assert j.test_sets == ((j.unseen,) if j.unseen else tuple(CAMERAS.sets))
+
+
+def test_the_drop_on_an_unseen_set_is_of_that_sets_images():
+    known, new = job("all sets"), dataclasses.replace(job("without idrid_a"), unseen="idrid_a")
+
+    def record(of: Job, dice: dict[tuple[str, str], float]) -> runner.Record:
+        test = [runner.Values(s, id, "", {"dice_disc": d}) for (s, id), d in dice.items()]
+        return structs.replace(measured({}, of), test=test)
+
+    done = [
+        (known, record(known, {("idrid_a", "x"): 0.9, ("palm_disc", "x"): 0.1, ("idrid_a", "y"): 0.8})),
+        (new, record(new, {("idrid_a", "y"): 0.7, ("idrid_a", "x"): 0.8})),
+    ]
+    (row,) = report.unseen_rows(done)
+    assert row["difference [95 % CI]"] == "-0.1000 [-0.1000, -0.1000]"
+    assert (row["set"], row["images"], row["Dice, never seen"]) == ("idrid_a", "2", "0.7500")
 
 
 def test_agreement_is_the_mean_over_seeds():

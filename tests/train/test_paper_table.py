@@ -40,7 +40,7 @@ def test_each_alone_and_all_together(tmp_path):
     assert area["glaucoma where"] == "low"
     assert float(area["AUC"]) > 0.85
     assert float(noise["AUC"]) < 0.7
-    assert both["measurement"] == "area + noise" and float(both["AUC"]) > 0.8
+    assert both["measurement"] == "all together" and float(both["AUC"]) > 0.8
     assert area["eyes (glaucoma)"] == "80 (40)"
 
 
@@ -97,6 +97,6 @@ def test_too_few_eyes_are_refused(tmp_path):
 def test_the_verb_prints_the_table(tmp_path, capsys):
     path = str(write(tmp_path / "t.csv", eyes()))
     assert main(["paper", "--table", path, "--columns", "area,noise"]) == 0
-    assert "| area + noise |" in capsys.readouterr().out
+    assert "| all together |" in capsys.readouterr().out
     assert main(["paper", "--table", path]) == 2
     assert "--columns" in capsys.readouterr().err

@@ -19,6 +19,8 @@ from train.paper.studies import ABLATIONS, NETWORKS, Job, training_images
 from train.plots import COLOURS, dice_plot, finish
 from train.report import QUANTITIES
 
+MARKERS = "os^DvP*Xh<>pd"
+
 
 def accuracy(out: Path, done: Done) -> None:
     """Dice of every image by network: points are means over seeds."""
@@ -57,23 +59,21 @@ def frontier(out: Path, done: Done, side: int) -> None:
     found = of_study(done, "faz", "ablations")
     if not found:
         return
-    figure, both = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained", sharey=True)
-    for name in networks(found):
+    figure, both = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
+    for name, marker in zip(networks(found), MARKERS):
         dice = by_image(found, name, "dice_faz")
         low, high = metrics.interval(np.mean, dice.mean(0))
+        bars = [[dice.mean() - low], [high - dice.mean()]]
         size = size_of(build({**NETWORKS, **ABLATIONS}[name], 1), side)
-        colour = COLOURS[1] if name in ("U-Net", "DeepLabV3+") else COLOURS[0]
+        colour = COLOURS[2 if name in ABLATIONS else 1 if name in ("U-Net", "DeepLabV3+") else 0]
         for axes, x in zip(both, (size.macs / 1e9, size.trainable / 1e6)):
-            axes.errorbar([x], [dice.mean()], [[dice.mean() - low], [high - dice.mean()]], fmt="o", color=colour)
-            axes.annotate(
-                name, (x, dice.mean()), xytext=(5, 4), textcoords="offset points", fontsize=8, color="#333333"
-            )
+            axes.errorbar([x], [dice.mean()], bars, fmt=marker, ms=6, lw=1, alpha=0.8, color=colour, label=name)
     for axes, words in zip(both, (f"GMAC an image at {side} pixels", "parameters, millions")):
         axes.set_xscale("log")
         axes.set_xlabel(words)
-        axes.margins(x=0.2)
+        axes.spines[["top", "right"]].set_visible(False)
     both[0].set_ylabel("Dice of the FAZ, test part")
-    both[1].spines[["top", "right"]].set_visible(False)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside right center", fontsize=8, frameon=False)
     finish(figure, both[0], "What accuracy costs; bars: 95 % interval over images", out / "frontier.png")
 
 
@@ -93,7 +93,9 @@ def agreement(out: Path, done: Done) -> None:
             bias, low, high = metrics.bland_altman(measured, reference)
             for value, style in ((bias, "-"), (low, "--"), (high, "--")):
                 axes.axhline(value, color="#444444", ls=style, lw=1)
-            axes.set_title(f"{name}\nbias {bias:.3g}, limits {low:.3g} to {high:.3g}", fontsize=9, loc="left")
+            digits = 3 if quantity == "vcdr" else 0
+            limits = f"limits {low:.{digits}f} to {high:.{digits}f}"
+            axes.set_title(f"{name}\nbias {bias:.{digits}f}, {limits}", fontsize=9, loc="left")
             axes.spines[["top", "right"]].set_visible(False)
         row[0][0].set_ylabel(f"{words}:\nnetwork - manual")
         figure.supxlabel("mean of network and manual", fontsize=10)

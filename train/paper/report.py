@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
+from msgspec import structs
 
 from train import metrics
 from train.describe import size_of
 from train.evaluation import Case, pairs
 from train.networks import build
 from train.paper import plots
+from train.paper.runner import Record
 from train.paper.seeds import Done, by_image, networks, of_study
 from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, UNTRAINED
 from train.recipe import NetworkSpec
@@ -32,8 +33,8 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
         # what needs no training stands in the tables of what it is held against
         if study in UNTRAINED or not (found := of_study(done, study, *BESIDE.get(study, ()))):
             continue
-        if study == "classifiers":
-            tables[study] = classifier_rows(found)
+        if study in ("classifiers", "unseen_sets"):
+            tables[study] = classifier_rows(found) if study == "classifiers" else unseen_rows(found)
             continue
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
         if study in ("faz", "disc_cup"):
@@ -98,6 +99,31 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
                 if precision.size:
                     row["average precision of pixels"] = f"{np.nanmean(precision):.3f}"
                 rows.append(row)
+    return rows
+
+
+def unseen_rows(done: Done) -> list[Row]:
+    """Dice on each set's test part, of networks that were trained on that set too and of those that were not."""
+    rows = []
+    for name in dict.fromkeys(j.unseen for j, _ in done if j.unseen):
+        of_set = [(j, _only(r, name)) for j, r in done if j.unseen in ("", name)]
+        for structure, words in STRUCTURES.items():
+            known, new = (by_image(of_set, n, f"dice_{structure}") for n in ("all sets", f"without {name}"))
+            if not (known.size and new.size):
+                continue
+            drop = new.mean(0) - known.mean(0)
+            rows.append(
+                {
+                    "set": name,
+                    "structure": words,
+                    "seeds": f"{len(known)}, {len(new)}",
+                    "images": str(len(drop)),
+                    "Dice, trained on it too": f"{known.mean():.4f}",
+                    "Dice, never seen": f"{new.mean():.4f}",
+                    "difference [95 % CI]": f"{drop.mean():+.4f} {between(metrics.interval(np.mean, drop))}",
+                    "worst image, never seen": f"{new.mean(0).min():.3f}",
+                }
+            )
     return rows
 
 
@@ -167,9 +193,14 @@ def agreement_rows(done: Done) -> list[Row]:
 
 def _scores(done: Done, name: str) -> tuple[metrics.Floats, dict[str, metrics.Floats]]:
     """Labels of a set's images, and of each network the scores, seeds x images."""
-    of_set = [(j, msgspec.structs.replace(r, test=[v for v in r.test if v.set == name])) for j, r in done]
+    of_set = [(j, _only(r, name)) for j, r in done]
     labels = by_image(of_set, of_set[0][0].network, "label")[0]
     return labels, {network: by_image(of_set, network, "score") for network in networks(of_set)}
+
+
+def _only(record: Record, name: str) -> Record:
+    """The record's cases of one set."""
+    return structs.replace(record, test=[v for v in record.test if v.set == name])
 
 
 def _mean_auc(label: metrics.Floats, *scores: metrics.Floats) -> float:

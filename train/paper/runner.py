@@ -79,7 +79,7 @@ def read_record(job: Job, folders: Sequence[Path]) -> Record | None:
                 record = msgspec.json.decode(path.read_bytes(), type=Record)
             except msgspec.MsgspecError as error:
                 raise RunError(f"{path} is damaged ({error}); delete it to have the job run again") from error
-            if record.recipe != job.recipe or record.splits != _splits(job.recipe):
+            if record.recipe != job.recipe or record.splits != _splits(job):
                 raise RunError(f"{path} is of another recipe or split; delete it to have the job run again")
             return record
     return None
@@ -101,7 +101,7 @@ def run_job(
     state = train(job.recipe, root, run, machine, report=report, workers=workers)
     network = build(job.recipe.network, job.recipe.outputs)
     network.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True)["model"])
-    samples = [s for name in job.recipe.data.sets for s in load_split(root, name, "test")]
+    samples = [s for name in job.test_sets for s in load_split(root, name, "test")]
     cases = network_cases(job.recipe.task, samples, torch_stage(network), job.recipe.size)
     record = _write(job, folder, machine, cases, state)
     (run / "last.pt").unlink()  # the optimizer's state, several times the weights' size
@@ -111,7 +111,7 @@ def run_job(
 def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], state: State) -> Record:
     record = Record(
         recipe=job.recipe,
-        splits=_splits(job.recipe),
+        splits=_splits(job),
         epochs=state.epoch,
         best_epoch=state.best_epoch,
         validation=state.best if state.epoch else None,
@@ -152,8 +152,8 @@ def _work(recipe: Recipe, epochs: int) -> float:
     return macs / 1e9 * epochs * images
 
 
-def _splits(recipe: Recipe) -> dict[str, str]:
-    return {name: split_sha256(name) for name in recipe.data.sets}
+def _splits(job: Job) -> dict[str, str]:
+    return {name: split_sha256(name) for name in {**job.recipe.data.sets, **dict.fromkeys(job.test_sets)}}
 
 
 def _claim(path: Path, recipe: Recipe) -> None:

@@ -8,9 +8,9 @@ holds as much of every network.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import msgspec
+from msgspec import structs
 
 from train.datasets.splits import read_split
 from train.recipe import AugmentSpec, DataSpec, NetworkSpec, Recipe, TrainingSpec
@@ -41,22 +41,22 @@ NETWORKS = {
 _WIDTH_32 = NetworkSpec(kind="lwbna", width=32, dropout=0.1)
 ABLATIONS = {  # at a width at which three seeds of each are affordable
     "width 32": _WIDTH_32,
-    "width 32, no attention": msgspec.structs.replace(_WIDTH_32, attention=False),
-    "width 32, mid block not narrowed": msgspec.structs.replace(_WIDTH_32, narrowing_factor=1),
-    "width 32, skips concatenated": msgspec.structs.replace(_WIDTH_32, skips="concatenate"),
-    "width 32, no skips": msgspec.structs.replace(_WIDTH_32, skips="none"),
-    "width 16": msgspec.structs.replace(_WIDTH_32, width=16),
-    "width 16, stem": msgspec.structs.replace(SMALL, width=16),
-    "width 48, stem": msgspec.structs.replace(SMALL, width=48),
+    "width 32, no attention": structs.replace(_WIDTH_32, attention=False),
+    "width 32, mid block not narrowed": structs.replace(_WIDTH_32, narrowing_factor=1),
+    "width 32, skips concatenated": structs.replace(_WIDTH_32, skips="concatenate"),
+    "width 32, no skips": structs.replace(_WIDTH_32, skips="none"),
+    "width 16": structs.replace(_WIDTH_32, width=16),
+    "width 16, stem": structs.replace(SMALL, width=16),
+    "width 48, stem": structs.replace(SMALL, width=48),
 }
 # As shipped; and with channels that double at each level, where narrowing has more to take away.
 _NARROWED = NetworkSpec(kind="narrow_classifier", width=32, narrowing_steps=3, stem=True, dropout=0.2)
-_DOUBLING = msgspec.structs.replace(_NARROWED, growth=2)
+_DOUBLING = structs.replace(_NARROWED, growth=2)
 CLASSIFIERS = {
     "narrowed": _NARROWED,
-    "not narrowed": msgspec.structs.replace(_NARROWED, narrowing_factor=1),
+    "not narrowed": structs.replace(_NARROWED, narrowing_factor=1),
     "doubling, narrowed": _DOUBLING,
-    "doubling, not narrowed": msgspec.structs.replace(_DOUBLING, narrowing_factor=1),
+    "doubling, not narrowed": structs.replace(_DOUBLING, narrowing_factor=1),
     "EfficientNet-B0": NetworkSpec(kind="efficientnet_b0", dropout=0.2),  # MobileNet's blocks
 }
 
@@ -79,6 +79,11 @@ VESSELS = Data("vessels", {"chase_db1": 20}, _TILES)
 GLAUCOMA = Data(
     "glaucoma", {"acrima": 1, "refuge_crops": 1, "airogs_subset": 2}, AugmentSpec(flip_vertical=True), rounds=4
 )
+# As the shipped disc_cup is trained; IDRiD and PALM have no outlines of the cup.
+CAMERAS = Data(
+    "disc_cup", {"refuge_crops": 1, "drishti_gs1": 3, "idrid_a": 1, "palm_disc": 1}, AugmentSpec(), rounds=4
+)
+OUTLINED = ("refuge_crops", "drishti_gs1")  # disc and cup: validation is on these
 SEEDS = (1, 2, 3)
 
 
@@ -91,6 +96,12 @@ class Job:
     network: str
     seed: int
     recipe: Recipe
+    unseen: str = ""  # the set whose test part is measured, where that is none of the recipe's
+
+    @property
+    def test_sets(self) -> tuple[str, ...]:
+        """The sets whose test parts are measured."""
+        return (self.unseen,) if self.unseen else tuple(self.recipe.data.sets)
 
     @property
     def name(self) -> str:
@@ -108,6 +119,7 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "faz": (NETWORKS, FAZ),
     "disc_cup": (NETWORKS, DISC_CUP),
     "classifiers": (CLASSIFIERS, GLAUCOMA),
+    "unseen_sets": ({"width 32, stem": SMALL}, CAMERAS),  # one left out at a time
     "ablations": (ABLATIONS, FAZ),
     "haemorrhage": (NETWORKS, HAEMORRHAGE),
     "vessels": (NETWORKS, VESSELS),
@@ -121,10 +133,25 @@ FEW = (8, 16, 32)
 
 def _jobs(protocol: str, study: str) -> Iterator[Job]:
     networks, data = STUDIES[study]
+    if study == "unseen_sets":
+        yield from _unseen(protocol)
+        return
     for seed in SEEDS[:1] if study in UNTRAINED else SEEDS:
         for images in FEW if study == "few_images" else (0,):
             for network, spec in networks.items():
                 yield _job(protocol, study, network, spec, data, seed, images)
+
+
+def _unseen(protocol: str) -> Iterator[Job]:
+    """Trained on all sets, and on all but one, which is then measured. All see as many images."""
+    for seed in SEEDS:
+        for left_out in ("", *CAMERAS.sets):
+            sets = {name: times for name, times in CAMERAS.sets.items() if name != left_out}
+            data = replace(CAMERAS, sets=sets)
+            name = f"without {left_out}" if left_out else "all sets"
+            job = _job(protocol, "unseen_sets", name, SMALL, data, seed, 0)
+            spec = structs.replace(job.recipe.data, validate=tuple(s for s in OUTLINED if s in sets))
+            yield replace(job, recipe=structs.replace(job.recipe, data=spec), unseen=left_out)
 
 
 def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int) -> Job:

@@ -35,11 +35,6 @@ class Table:
     patient: tuple[str, ...]
     left_out: int
 
-    @property
-    def together(self) -> str:
-        """Name of the combination."""
-        return " + ".join(self.columns)
-
 
 def read_table(path: Path, columns: Sequence[str]) -> Table:
     """A CSV with the columns ``label`` (1 glaucoma, 0 none), ``patient`` where known, and the named numbers.
@@ -83,7 +78,7 @@ def table_rows(table: Table, fit: Table | None = None) -> list[Row]:
             score = cross_val_predict(
                 model, table.values, table.label, groups=table.patient, cv=folds, method="decision_function"
             )
-        rows.append(_row(table, table.together, "", score))
+        rows.append(_row(table, "all together", "", score))
     return rows
 
 
