@@ -91,7 +91,7 @@ def evaluate_predictor(
 def headline(cases: Sequence[Case]) -> dict[str, float]:
     """Mean Dice by structure, vCDR mean absolute error, AUC and the like, with the number of images."""
     figures: dict[str, float] = {"images": float(len(cases))}
-    for name in ("disc", "cup", "faz"):
+    for name in ("disc", "cup", "faz", "haemorrhage", "vessels"):
         if len(values := column(cases, f"dice_{name}")):
             figures[f"dice_{name}"] = float(values.mean())
     for name in ("vcdr", "area"):

@@ -56,7 +56,7 @@ def few_images(out: Path, done: Done) -> None:
 
 def frontier(out: Path, done: Done, side: int) -> None:
     """Dice of the FAZ against multiply-accumulates and against parameters, all networks of both studies."""
-    found = of_study(done, "faz", "ablations")
+    found = of_study(done, "faz", "longer", "ablations")
     if not found:
         return
     figure, both = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
@@ -64,7 +64,7 @@ def frontier(out: Path, done: Done, side: int) -> None:
         dice = by_image(found, name, "dice_faz")
         low, high = metrics.interval(np.mean, dice.mean(0))
         bars = [[dice.mean() - low], [high - dice.mean()]]
-        size = size_of(build({**NETWORKS, **ABLATIONS}[name], 1), side)
+        size = size_of(build(next(j.recipe.network for j, _ in found if j.network == name), 1), side)
         colour = COLOURS[2 if name in ABLATIONS else 1 if name in ("U-Net", "DeepLabV3+") else 0]
         for axes, x in zip(both, (size.macs / 1e9, size.trainable / 1e6)):
             axes.errorbar([x], [dice.mean()], bars, fmt=marker, ms=6, lw=1, alpha=0.8, color=colour, label=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from train.networks import build
 from train.paper import plots
 from train.paper.runner import Record
 from train.paper.seeds import Done, by_image, networks, of_study
-from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, UNTRAINED
+from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES
 from train.recipe import NetworkSpec
 from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_csv
 
 REFERENCE = "U-Net"  # differences are to it ...
 PLAIN = "width 32"  # ... and in the ablations to this
-BESIDE = {"faz": ("classical",), "vessels": ("observers",)}
+BESIDE = {  # stand in the tables of what they are held against
+    "faz": ("longer", "classical"),
+    "vessels": ("observers",),
+}
 
 
 def write_report(out: Path, protocol: str, done: Done) -> str:
@@ -29,9 +33,8 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
     out.mkdir(parents=True, exist_ok=True)
     sections = [f"# The paper's claims by the {protocol} protocol\n", _protocol(protocol, done)]
     tables = {"size": size_rows(PROTOCOLS[protocol].size)}
-    for study in STUDIES:
-        # what needs no training stands in the tables of what it is held against
-        if study in UNTRAINED or not (found := of_study(done, study, *BESIDE.get(study, ()))):
+    for study in (s for s in STUDIES if s not in itertools.chain(*BESIDE.values())):
+        if not (found := of_study(done, study, *BESIDE.get(study, ()))):
             continue
         if study in ("classifiers", "unseen_sets"):
             tables[study] = classifier_rows(found) if study == "classifiers" else unseen_rows(found)
@@ -223,7 +226,7 @@ def _difference(dice: metrics.Floats, seeds_of_reference: metrics.Floats, itself
 
 def _protocol(protocol: str, done: Done) -> str:
     p = PROTOCOLS[protocol]
-    machines = ", ".join(sorted({f"{r.machine}, torch {r.torch}" for _, r in done}))
+    machines = ", ".join(sorted({f"{r.machine}, torch {r.torch}" for _, r in done if r.epochs}))
     return (
         f"{p.size} x {p.size} pixels, {p.images_seen:,} training images seen a run, {p.precision}; "
         f"{len(done)} trainings, {sum(r.seconds for _, r in done) / 60:.0f} min of training on {machines}.\n"

@@ -166,4 +166,5 @@ def _claim(path: Path, recipe: Recipe) -> None:
 def _processor(machine: Machine) -> str:
     if machine.device.type == "cuda":
         return torch.cuda.get_device_name(machine.device)
-    return f"{torch.get_num_threads()} CPU threads, {torch.backends.cpu.get_cpu_capability()}"
+    count = torch.get_num_threads()
+    return f"{count} CPU thread{'s' * (count > 1)}, {torch.backends.cpu.get_cpu_capability()}"

@@ -120,6 +120,7 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "disc_cup": (NETWORKS, DISC_CUP),
     "classifiers": (CLASSIFIERS, GLAUCOMA),
     "unseen_sets": ({"width 32, stem": SMALL}, CAMERAS),  # one left out at a time
+    "longer": ({"width 32, stem, longer": SMALL}, replace(FAZ, rounds=6)),  # still the cheapest by far
     "ablations": (ABLATIONS, FAZ),
     "haemorrhage": (NETWORKS, HAEMORRHAGE),
     "vessels": (NETWORKS, VESSELS),
