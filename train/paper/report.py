@@ -234,4 +234,6 @@ def _protocol(protocol: str, done: Done) -> str:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"1/{whole / part:.1f}" if part <= whole else f"{part / whole:.2f} times"
+    if part == whole:
+        return "1"
+    return f"1/{whole / part:.1f}" if part < whole else f"{part / whole:.2f} times"
