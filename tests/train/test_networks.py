@@ -11,7 +11,7 @@ from train.describe import size_of
 from train.errors import RecipeError
 from train.networks import build
 from train.networks.deeplabv3plus import DeepLabV3Plus
-from train.networks.lwbna import Attention, Conv3x3, LWBNAUnet
+from train.networks.lwbna import Attention, Conv3x3, ConvBlock, LWBNAUnet, Pair
 from train.networks.narrow_classifier import NarrowClassifier, load_encoder
 from train.networks.unet import UNet
 from train.recipe import NetworkSpec
@@ -108,6 +108,16 @@ def test_ablations_leave_out_what_they_name_and_nothing_else():
     joined = LWBNAUnet(width=32, depth=2, skips="concatenate")
     assert sum(p.numel() for p in joined.parameters()) - parameters["whole"] == 2 * 32 * 32 * 9
     assert joined(image()).shape == whole(image()).shape
+
+
+def test_a_seed_draws_the_weights_that_it_always_drew():
+    """Convolutions first, then the gate: recipes name a seed, and the released runs were made with it."""
+    torch.manual_seed(0)
+    pair = Pair(3, 16)
+    torch.manual_seed(0)
+    first, second = ConvBlock(3, 16), ConvBlock(16, 16)
+    for drawn, block in ((pair[0], first), (pair[1], second)):
+        assert all(torch.equal(a, b) for a, b in zip(drawn.parameters(), block.parameters()))
 
 
 @pytest.mark.parametrize(("skips", "used"), [("add", True), ("concatenate", True), ("none", False)])

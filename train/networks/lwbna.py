@@ -58,8 +58,12 @@ class Pair(nn.Sequential):
     """Two conv blocks and an attention block."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, attention: bool = True) -> None:
-        gate = Attention(outputs) if attention else nn.Identity()
-        super().__init__(ConvBlock(inputs, outputs, stride), ConvBlock(outputs, outputs), gate)
+        # in this order: a seed draws the weights that it always drew
+        super().__init__(
+            ConvBlock(inputs, outputs, stride),
+            ConvBlock(outputs, outputs),
+            Attention(outputs) if attention else nn.Identity(),
+        )
 
 
 class Narrowing(nn.Module):
