@@ -118,7 +118,10 @@ def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], stat
         seconds=round(state.seconds, 1),
         machine=_processor(machine),
         torch=str(torch.__version__),
-        test=[Values(c.set, c.id, c.stratum, dict(c.values)) for c in cases],  # NaN becomes null
+        test=[
+            Values(c.set, c.id, c.stratum, {k: None if math.isnan(x) else x for k, x in c.values.items()})
+            for c in cases
+        ],
     )
     part = folder / f"{job.name}.part"
     part.write_bytes(msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
