@@ -65,7 +65,7 @@ def measured(dice: dict[str, float], of: Job) -> runner.Record:
         )
         for i, (id, d) in enumerate(dice.items())
     ]
-    return runner.Record(of.recipe, {}, 1, 0, 0.9, 60.0, "2 CPU threads", "2", test)
+    return runner.Record(of.recipe, {}, 1, 0, 0.9, [], 60.0, "2 CPU threads", "2", test)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -111,6 +111,7 @@ def test_a_job_is_trained_measured_once_and_found_again(octa, in_folder):
     assert {c.id for c in record.cases} == {s.id for s in load_split(octa, "octa_faz", "test")}
     assert all(0 <= c.values["dice_faz"] <= 1 for c in record.cases)
     assert record.epochs == 1 and record.seconds > 0
+    assert max(h["score"] for h in record.history) == record.validation
 
 
 def test_a_stopped_job_goes_on_where_it_was(octa, in_folder):
@@ -168,7 +169,7 @@ def scores(of: Job, score: dict[str, float]) -> runner.Record:
         runner.Values("acrima", id, "", {"label": float(id[0] == "g"), "score": value})
         for id, value in score.items()
     ]
-    return runner.Record(of.recipe, {}, 1, 0, 0.9, 60.0, "2 CPU threads", "2", test)
+    return runner.Record(of.recipe, {}, 1, 0, 0.9, [], 60.0, "2 CPU threads", "2", test)
 
 
 def test_classifiers_are_compared_on_the_same_eyes():

@@ -14,6 +14,7 @@ from train import metrics
 from train.describe import size_of
 from train.evaluation import pairs
 from train.networks import build
+from train.paper.runner import Record
 from train.paper.seeds import Done, by_image, mean_cases, networks, of_study
 from train.paper.studies import ABLATIONS, NETWORKS, Job, training_images
 from train.plots import COLOURS, dice_plot, finish
@@ -33,12 +34,15 @@ def accuracy(out: Path, done: Done) -> None:
 def few_images(out: Path, done: Done) -> None:
     """Dice against the number of training images; bars from the lowest to the highest seed."""
     found = of_study(done, "few_images", "faz")
-    counts = sorted({_images(j) for j, _ in found})
+    by_count: dict[int, list[tuple[Job, Record]]] = {}
+    for j, r in found:
+        by_count.setdefault(training_images(j.recipe.data), []).append((j, r))
+    counts = sorted(by_count)
     if len(counts) < 2:
         return
     figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
     for i, (name, colour) in enumerate(zip(networks(found), COLOURS)):
-        seeds = {n: by_image([(j, r) for j, r in found if _images(j) == n], name, "dice_faz") for n in counts}
+        seeds = {n: by_image(by_count[n], name, "dice_faz") for n in counts}
         means = {n: s.mean(1) for n, s in seeds.items() if s.size}
         x = np.array(list(means)) * 1.02 ** (i - 1.5)  # beside each other
         y = np.array([m.mean() for m in means.values()])
@@ -101,7 +105,3 @@ def agreement(out: Path, done: Done) -> None:
         figure.supxlabel("mean of network and manual", fontsize=10)
         figure.savefig(out / f"agreement_{quantity}.png", dpi=130)
         plt.close(figure)
-
-
-def _images(job: Job) -> int:
-    return job.recipe.data.images or training_images(job.recipe.data.sets)

@@ -6,6 +6,7 @@ record is one JSON file; jobs with a record of the same recipe are not run again
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import statistics
@@ -27,7 +28,7 @@ from train.networks import build
 from train.paper.studies import UNTRAINED, Job, training_images
 from train.paper.untrained import untrained_cases
 from train.predictors import torch_stage
-from train.recipe import Recipe
+from train.recipe import NetworkSpec, Recipe
 from train.run import RUNS
 
 MEASURED = Path(__file__).with_name("measured")  # the records behind docs/paper.md
@@ -52,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epochs: int
     best_epoch: int
     validation: float | None  # score of the best epoch, whose weights were measured
+    history: list[dict[str, float]]  # loss and validation figures of every epoch
     seconds: Annotated[float, msgspec.Meta(ge=0)]
     machine: str
     torch: str
@@ -115,6 +117,7 @@ def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], stat
         epochs=state.epoch,
         best_epoch=state.best_epoch,
         validation=state.best if state.epoch else None,
+        history=state.history,
         seconds=round(state.seconds, 1),
         machine=_processor(machine),
         torch=str(torch.__version__),
@@ -136,23 +139,24 @@ def time_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
     todo = [j for j in todo if j.study not in UNTRAINED]
     if not done:
         return None
-    work = {id(r): _work(r.recipe, r.epochs) for r in done}
-    by_network: dict[str, list[float]] = {}
+    rates: dict[NetworkSpec, list[float]] = {}  # seconds a GMAC
     for r in done:
-        by_network.setdefault(str(r.recipe.network), []).append(r.seconds / work[id(r)])
-    average = sum(r.seconds for r in done) / sum(work.values())
+        rates.setdefault(r.recipe.network, []).append(r.seconds / _work(r.recipe, r.epochs))
+    average = sum(r.seconds for r in done) / sum(_work(r.recipe, r.epochs) for r in done)
     return sum(
-        _work(j.recipe, j.recipe.training.epochs)
-        * statistics.median(by_network.get(str(j.recipe.network), [average]))
+        _work(j.recipe, j.recipe.training.epochs) * statistics.median(rates.get(j.recipe.network, [average]))
         for j in todo
     )
 
 
 def _work(recipe: Recipe, epochs: int) -> float:
     """GMAC of a run's forward passes."""
-    macs = size_of(build(recipe.network, recipe.outputs), recipe.size).macs
-    images = recipe.data.images or training_images(recipe.data.sets)
-    return macs / 1e9 * epochs * images
+    return _macs(recipe.network, recipe.outputs, recipe.size) / 1e9 * epochs * training_images(recipe.data)
+
+
+@functools.cache  # large networks are built for it, and it is asked for before every job
+def _macs(network: NetworkSpec, outputs: int, size: int) -> int:
+    return size_of(build(network, outputs), size).macs
 
 
 def _splits(job: Job) -> dict[str, str]:

@@ -157,13 +157,14 @@ def _unseen(protocol: str) -> Iterator[Job]:
 
 def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int) -> Job:
     p = PROTOCOLS[protocol]
-    epochs = max(1, round(p.images_seen * data.rounds / (images or training_images(data.sets))))
+    of_data = DataSpec(sets=data.sets, images=images)
+    epochs = max(1, round(p.images_seen * data.rounds / training_images(of_data)))
     slug = "".join(c if c.isalnum() else "-" for c in network.lower().replace(",", "").replace("+", "plus"))
     recipe = Recipe(
         name=f"{protocol}-{study}-{slug}{f'-{images}-images' if images else ''}-seed{seed}",
         task=data.task,
         size=p.size,
-        data=DataSpec(sets=data.sets, images=images),
+        data=of_data,
         network=spec,
         training=TrainingSpec(
             epochs=epochs, patience=epochs, batch=4, precision=p.precision, lr=1e-3, weight_decay=1e-2
@@ -174,8 +175,7 @@ def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data,
     return Job(protocol, study, network, seed, recipe)
 
 
-def training_images(sets: dict[str, int]) -> int:
+def training_images(data: DataSpec) -> int:
     """Images of an epoch: those of each set's training part, as often as the recipe repeats them."""
-    return sum(
-        times * sum(part == "train" for _, part in read_split(name).values()) for name, times in sets.items()
-    )
+    parts = {name: sum(part == "train" for _, part in read_split(name).values()) for name in data.sets}
+    return sum(times * min(data.images or parts[name], parts[name]) for name, times in data.sets.items())
