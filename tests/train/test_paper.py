@@ -213,6 +213,30 @@ def test_the_drop_on_an_unseen_set_is_of_that_sets_images():
     assert (row["set"], row["images"], row["Dice, never seen"]) == ("idrid_a", "2", "0.7500")
 
 
+def test_agreement_on_an_unseen_set_is_of_that_sets_images():
+    known, new = job("all sets"), dataclasses.replace(job("without idrid_a"), unseen="idrid_a")
+
+    def record(of: Job, ratios: dict[str, tuple[float, ...]]) -> runner.Record:
+        test = [
+            runner.Values(s, str(i), "", {"vcdr": v, "vcdr_reference": i / 10})
+            for s, values in ratios.items()
+            for i, v in enumerate(values)
+        ]
+        return structs.replace(measured({}, of), test=test)
+
+    done = [
+        (known, record(known, {"palm_disc": (0.9, 0.9, 0.9), "idrid_a": (0.0, 0.1, 0.2)})),
+        (new, record(new, {"idrid_a": (0.3, 0.4, 0.5)})),
+    ]
+    rows = report.unseen_agreement_rows(done)
+    assert [(row["set"], row["network"]) for row in rows] == [
+        ("idrid_a", "all sets"),
+        ("idrid_a", "without idrid_a"),
+    ]
+    assert [row["mean absolute error"] for row in rows] == ["0.0000", "0.3000"]
+    assert rows[1]["bias [95 % limits]"].startswith("0.3000 [")
+
+
 def test_agreement_is_the_mean_over_seeds():
     one, two = job(), job(seed=2)
     done = [

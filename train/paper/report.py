@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +38,8 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
             continue
         if study in ("classifiers", "unseen_sets"):
             tables[study] = classifier_rows(found) if study == "classifiers" else unseen_rows(found)
+            if study == "unseen_sets":
+                tables[f"{study} agreement"] = unseen_agreement_rows(found)
             continue
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
         if study in ("faz", "disc_cup"):
@@ -108,8 +110,7 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
 def unseen_rows(done: Done) -> list[Row]:
     """Dice on each set's test part, of networks that were trained on that set too and of those that were not."""
     rows = []
-    for name in dict.fromkeys(j.unseen for j, _ in done if j.unseen):
-        of_set = [(j, _only(r, name)) for j, r in done if j.unseen in ("", name)]
+    for name, of_set in _left_out(done):
         for structure, words in STRUCTURES.items():
             known, new = (by_image(of_set, n, f"dice_{structure}") for n in ("all sets", f"without {name}"))
             if not (known.size and new.size):
@@ -128,6 +129,12 @@ def unseen_rows(done: Done) -> list[Row]:
                 }
             )
     return rows
+
+
+def unseen_agreement_rows(done: Done) -> list[Row]:
+    """What is measured on each set's test part against the manual outlines, by networks that saw that set and that
+    did not."""
+    return [{"set": name, **row} for name, of_set in _left_out(done) for row in agreement_rows(of_set)]
 
 
 def classifier_rows(done: Done) -> list[Row]:
@@ -199,6 +206,12 @@ def _scores(done: Done, name: str) -> tuple[metrics.Floats, dict[str, metrics.Fl
     of_set = [(j, _only(r, name)) for j, r in done]
     labels = by_image(of_set, of_set[0][0].network, "label")[0]
     return labels, {network: by_image(of_set, network, "score") for network in networks(of_set)}
+
+
+def _left_out(done: Done) -> Iterator[tuple[str, Done]]:
+    """Each set that some jobs left out, with those jobs and the ones of all sets, measured on that set alone."""
+    for name in dict.fromkeys(j.unseen for j, _ in done if j.unseen):
+        yield name, [(j, _only(r, name)) for j, r in done if j.unseen in ("", name)]
 
 
 def _only(record: Record, name: str) -> Record:
