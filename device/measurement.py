@@ -52,6 +52,17 @@ class FazMeasures:
     axis_ratio: float
 
 
+@dataclass(frozen=True)
+class HaemorrhageMeasures:
+    """Marked haemorrhages in numbers: pieces that touch nowhere, also at no corner; their pixels in the photograph
+    together; the largest piece's; and how much of the lit field of view they cover, in percent."""
+
+    count: int
+    area_px: int
+    largest_px: int
+    field_percent: float
+
+
 def measure_disc(disc: Region, cup: Region, laterality: str = "unknown") -> DiscMeasures:
     """Measure a disc and a cup that passed ``disc_faults``; ``laterality`` is OD, OS or unknown."""
     _, _, disc_width, disc_height = disc.box()
@@ -111,6 +122,13 @@ def measure_faz(faz: Region, mm_per_px: float | None) -> FazMeasures:
         circularity=min(1.0, 4 * np.pi * faz.area / length**2),
         axis_ratio=float(major / minor),
     )
+
+
+def measure_haemorrhages(marked: Region, lit_px: float) -> HaemorrhageMeasures:
+    """Measure what was marked in a field of view of ``lit_px`` pixels."""
+    areas = cv2.connectedComponentsWithStats(marked.mask, connectivity=8)[2][1:, cv2.CC_STAT_AREA]
+    area = int(areas.sum())
+    return HaemorrhageMeasures(len(areas), area, int(areas.max(initial=0)), 100 * area / lit_px)
 
 
 def faz_faults(faz: Region, shape: tuple[int, int], mm_per_px: float | None) -> list[str]:

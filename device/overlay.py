@@ -27,7 +27,14 @@ NOT_A_DIAGNOSIS = "Research screening aid: not a diagnosis."
 WORDS = {Outcome.REFER: "REFER", Outcome.NO_REFERRAL: "NO REFERRAL", Outcome.UNGRADABLE: "UNGRADABLE"}
 # Dark enough for white text on them (WCAG AA), and apart in lightness as well as in hue.
 COLOURS = {Outcome.REFER: "#a63c00", Outcome.NO_REFERRAL: "#00588f", Outcome.UNGRADABLE: "#4d4d4d"}
-LINES = {"disc": ((86, 180, 233), False), "cup": ((255, 255, 255), True), "faz": ((86, 180, 233), False)}
+LINES = {
+    "disc": ((86, 180, 233), False),
+    "cup": ((255, 255, 255), True),
+    "faz": ((86, 180, 233), False),
+    "haemorrhage": ((240, 228, 66), False),
+}
+AROUND = {"haemorrhage": 3}  # pixels between what is marked and its line, which would hide what is so small
+MEASURED_ONLY = ("faz", "haemorrhage")  # no referral rule
 CASING = (0, 0, 0)  # under every line, so that it shows on bright and on dark ground
 DASH = 12  # pixels
 INK, PAPER, FAINT = "#1a1a1a", "#ffffff", "#4d4d4d"
@@ -39,7 +46,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 def words_of(exam_task: str, outcome: Outcome) -> str:
     """The outcome in words; where a task has no referral rule, that it was only measured."""
-    return "MEASURED" if exam_task == "faz" and outcome is Outcome.NO_REFERRAL else WORDS[outcome]
+    return "MEASURED" if exam_task in MEASURED_ONLY and outcome is Outcome.NO_REFERRAL else WORDS[outcome]
 
 
 def draw(pixels: UInt8Image, exam: Examination) -> UInt8Image:
@@ -85,14 +92,17 @@ class Panel(NamedTuple):
         cv2.resize(self.part, self.size, dst=canvas, interpolation=how)
         for name, region in exam.masks.items():
             colour, dashed = LINES[name]
-            for outline in _outlines(region):
+            for outline in _outlines(region, AROUND.get(name, 0)):
                 points = (outline + 0.5 - (self.x, self.y)) * self.scale
                 _stroke(canvas, points, CASING, 4, dashed)
                 _stroke(canvas, points, colour, 2, dashed)
 
 
-def _outlines(region: Region) -> list[npt.NDArray[np.float64]]:
-    found, _ = cv2.findContours(region.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+def _outlines(region: Region, around: int) -> list[npt.NDArray[np.float64]]:
+    mask = region.mask
+    if around:
+        mask = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * around + 1, 2 * around + 1)))
+    found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [np.add(o[:, 0], (region.x, region.y)).astype(np.float64) for o in found]
 
 
@@ -149,6 +159,12 @@ def numbers_of(exam: Examination) -> list[str]:
             f"FAZ area {f.area:.4g} {unit}   perimeter {f.perimeter:.4g} {f.length_unit}   "
             f"circularity {f.circularity:.2f}   axis ratio {f.axis_ratio:.2f}"
         ]
+    if exam.haemorrhages is not None:
+        h = exam.haemorrhages
+        return [
+            f"haemorrhages marked {h.count}   together {h.field_percent:.2g} % of the field of view"
+            f"   quality {exam.quality.grade}"
+        ]
     if exam.vcdr is None or exam.glaucoma_probability is None:
         return []
     return [
@@ -164,7 +180,12 @@ def sentence(text: str) -> str:
 
 
 def _legend(exam: Examination) -> str:
-    named = {"disc": "solid line: disc", "cup": "dashed line: cup", "faz": "solid line: foveal avascular zone"}
+    named = {
+        "disc": "solid line: disc",
+        "cup": "dashed line: cup",
+        "faz": "solid line: foveal avascular zone",
+        "haemorrhage": "yellow line: haemorrhages",
+    }
     drawn = [named[name] for name in exam.masks]
     if drawn and exam.outcome is Outcome.UNGRADABLE:
         drawn.append("outlines not trusted")

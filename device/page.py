@@ -18,6 +18,11 @@ from device.overlay import sentence, words_of
 from device.results import Row
 from device.verdict import Outcome
 
+TITLES = {
+    "glaucoma": "Glaucoma screening",
+    "faz": "Foveal avascular zone",
+    "haemorrhage": "Haemorrhages",
+}
 STYLE = Path(__file__).with_name("page.css")
 SHAPES = {
     Outcome.REFER: '<path d="M12 3 22 21H2z" fill="currentColor"/>',
@@ -28,8 +33,8 @@ SHAPES = {
 
 def render(rows: Sequence[Row]) -> str:
     """The page of a run, as HTML; pictures are looked for beside it."""
-    faz = bool(rows) and rows[0].task == "faz"
-    title = "Foveal avascular zone" if faz else "Glaucoma screening"
+    task = rows[0].task if rows else "glaucoma"
+    title = TITLES[task]
     bundles = sorted({name for row in rows for name in row.bundles.values()})
     return f"""<!doctype html>
 <html lang="en">
@@ -42,13 +47,14 @@ def render(rows: Sequence[Row]) -> str:
 <h1>{title}</h1>
 <p>{_count(len(rows), "image")}. tenohira {__version__}. Bundles: {escape(", ".join(bundles) or "none")}.</p>
 <p class="notice">{escape(NOTICE)}</p>
-{_filter(rows, "faz" if faz else "glaucoma")}
+{_filter(rows, task)}
 </header>
 <main>
 {"".join(_article(row) for row in rows)}</main>
 <footer>
-<p>Solid line: optic disc or foveal avascular zone. Dashed line: cup. Ungradable means that no statement is made,
-neither refer nor no referral. Numbers are measured on the outlines shown; judge them together.</p>
+<p>Solid line: optic disc, foveal avascular zone or (yellow) haemorrhages. Dashed line: cup. Ungradable means that
+no statement is made, neither refer nor no referral. Numbers are measured on the outlines shown; judge them
+together.</p>
 </footer>
 </html>
 """
@@ -110,6 +116,11 @@ def _figures(row: Row) -> str:
             ("perimeter", f"{row.faz['perimeter']:.4g} {row.faz['length_unit']}"),
             ("circularity", f"{row.faz['circularity']:.2f}"),
             ("axis ratio", f"{row.faz['axis_ratio']:.2f}"),
+        ]
+    if row.haemorrhages:
+        figures += [
+            ("haemorrhages marked", f"{row.haemorrhages['count']}"),
+            ("of the field of view", f"{row.haemorrhages['field_percent']:.2g} %"),
         ]
     if row.vcdr is not None:
         figures.append(("vertical cup-to-disc ratio", f"{row.vcdr:.2f}"))

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from device import bundle, localization, measurement, segmentation, verdict
+from device import bundle, localization, measurement, segmentation, tiles, verdict
 from device.bundle import Manifest, OperatingPoint, TensorSpec
 from device.errors import BundleError
 from device.field import find_field
 from device.frame import Frame
-from device.geometry import Int8Image, Square, UInt8Image, network_input, to_int8
+from device.geometry import Int8Image, Square, UInt8Image, mask_in_image, network_input, to_int8
 from device.localization import Disc, extent_of
-from device.measurement import DiscMeasures, FazMeasures
+from device.measurement import DiscMeasures, FazMeasures, HaemorrhageMeasures
 from device.quality import Quality, assess
 from device.segmentation import Region
 from device.tasks import TASKS
@@ -31,6 +31,7 @@ from device.verdict import Outcome
 
 GLAUCOMA = ("disc_finder", "disc_cup", "glaucoma")
 FAZ = ("faz",)
+HAEMORRHAGE = ("haemorrhage",)
 VIEWS = ("auto", "field", "disc")
 
 # Plausible disc diameters in sides of the field's square, by the view that the caller promised.
@@ -40,6 +41,7 @@ REPEATS = 2  # times that the region of interest may be moved onto the disc that
 SETTLED_RATIO = 0.75  # outlined by expected diameter (or the inverse) above which the region stays
 SETTLED_OFFSET = 0.25  # disc diameters between the centres below which it stays
 
+FIELD_TIP = "Give a photograph of the whole field of view, with the dark surround around it."
 AIM_TIP = "Photograph again with the optic disc sharp and well inside of the picture."
 MOST_COLOUR = 4  # mean difference of the channels of an OCTA image, which is grey but for a mark or two
 OCTA_QUALITY = Quality(
@@ -99,6 +101,7 @@ class Examination:
     disc: Disc | None = None
     measures: DiscMeasures | None = None
     faz: FazMeasures | None = None
+    haemorrhages: HaemorrhageMeasures | None = None
     masks: Mapping[str, Region] = field(default_factory=dict)
     points: Mapping[str, OperatingPoint] = field(default_factory=dict)
 
@@ -184,6 +187,12 @@ class Pipeline:
         if disc is None or "disc_cup" not in self.models:
             return disc
         return self._outline(pixels, disc, clock)[0]
+
+    def examine(self, task: str, frame: Frame) -> Examination:
+        """``measure_faz`` or ``mark_haemorrhages`` for these tasks; ``screen`` for all that screening needs."""
+        if task == "faz":
+            return self.measure_faz(frame)
+        return self.mark_haemorrhages(frame) if task == "haemorrhage" else self.screen(frame)
 
     def screen(self, frame: Frame, view: str = "auto", clock: Stopwatch | None = None) -> Examination:
         """Screen one fundus photograph for glaucoma. ``view`` is one of VIEWS. Never raises for what is on it."""
@@ -272,6 +281,56 @@ class Pipeline:
             faz = measurement.measure_faz(region, mm_per_px)
         reason = f"measured only: area {faz.area:.4g} {faz.unit}; there is no referral rule for this zone"
         return replace(exam, outcome=Outcome.NO_REFERRAL, reasons=(reason,), tip="", faz=faz)
+
+    def mark_haemorrhages(self, frame: Frame, clock: Stopwatch | None = None) -> Examination:
+        """Mark the haemorrhages of one full-field fundus photograph, in tiles at the photograph's resolution.
+
+        There is no referral rule for them: the outcome is ``no_referral`` with that reason, or ungradable. A crop
+        is: only the field of view tells how large a haemorrhage is.
+        """
+        clock = clock or Stopwatch()
+        pixels = frame.pixels
+        with clock.stage("field"):
+            view_field = find_field(pixels)
+        with clock.stage("quality"):
+            quality = assess(pixels, view_field)
+        exam = Examination(
+            "haemorrhage", Outcome.UNGRADABLE, (), FIELD_TIP, quality, "field", frame.laterality
+        )
+        if quality.grade == "reject":
+            return replace(exam, reasons=(f"quality rejected: {quality.cause}",), tip=quality.tip)
+        if view_field.fills_frame:
+            return replace(exam, reasons=("the picture is a crop: no edge of the field of view is in it",))
+        marked = self._scattered("haemorrhage", pixels, view_field.square, clock)
+        with clock.stage("geometry"):
+            lit = pixels.shape[0] * pixels.shape[1] * float(np.mean(view_field.mask > 0))
+            found = measurement.measure_haemorrhages(marked, lit)
+        pieces = f"{found.count} haemorrhage{'' if found.count == 1 else 's'}"
+        reason = f"measured only: {pieces} marked, {found.field_percent:.2g} % of the field of view"
+        return replace(
+            exam,
+            outcome=Outcome.NO_REFERRAL,
+            reasons=(f"{reason}; there is no referral rule for them",),
+            tip=quality.tip,
+            haemorrhages=found,
+            masks={"haemorrhage": marked} if found.count else {},
+        )
+
+    def _scattered(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> Region:
+        """What a network marks in the tiles over a field of view, in one mask of the whole photograph."""
+        shape, spec = pixels.shape[:2], self.models[task].network.output
+        mask = np.zeros(shape, np.uint8)
+        for tile, part in tiles.over(square, shape, self.models[task].network.input.shape[1]):
+            raw = self._run(task, self._see(task, pixels, tile, clock), clock)[0]
+            with clock.stage("geometry"):
+                seen = mask_in_image(
+                    np.ascontiguousarray(raw[..., 0]),
+                    spec.zero_point,
+                    Square(0, 0, tile.side),
+                    (tile.side, tile.side),
+                )
+                mask[part] = seen[tiles.within(tile, part)]
+        return Region(mask, 0, 0)
 
     def _locate(self, pixels: UInt8Image, field_square: Square, view: str, clock: Stopwatch) -> Disc | None:
         height, width = pixels.shape[:2]

@@ -49,6 +49,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     disc: dict[str, float] | None = None
     measurements: dict[str, Any] = {}
     faz: dict[str, Any] | None = None
+    haemorrhages: dict[str, Any] | None = None
     operating_points: dict[str, dict[str, Any]] = {}
     masks: dict[str, str] = {}  # relative to the output folder
     overlay: str | None = None
@@ -83,6 +84,7 @@ def row_of(
         disc=None if exam.disc is None else _rounded(msgspec.to_builtins(exam.disc)),
         measurements=measures,
         faz=None if exam.faz is None else _rounded(msgspec.to_builtins(exam.faz)),
+        haemorrhages=None if exam.haemorrhages is None else _rounded(msgspec.to_builtins(exam.haemorrhages)),
         operating_points={q: _point(p) for q, p in exam.points.items()},
         masks=masks,
         overlay=overlay,
@@ -164,6 +166,7 @@ class Writer:
     CSV_COLUMNS = (
         "image", "outcome", "quality", "quality_score", "quality_cause", "vcdr", "glaucoma_probability",
         "faz_area", "faz_unit", "laterality", "view", "reasons", "tip", "total_ms",
+        "haemorrhages", "haemorrhage_field_percent",
     )  # fmt: skip
 
     def __init__(self, folder: Path, *, as_json: bool, as_csv: bool) -> None:
@@ -211,11 +214,12 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def _csv_cells(row: Row) -> tuple[Any, ...]:
-    faz = row.faz or {}
+    faz, haemorrhages = row.faz or {}, row.haemorrhages or {}
     return (
         row.image, row.outcome.value, row.quality["grade"], row.quality["score"], row.quality["cause"], row.vcdr,
         row.glaucoma_probability, faz.get("area"), faz.get("unit"), row.laterality, row.view,
         "; ".join(row.reasons), row.tip, row.timings_ms.get("total"),
+        haemorrhages.get("count"), haemorrhages.get("field_percent"),
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def network_rows(spec: GateSpec, floating: Sequence[Case], int8: Sequence[Case])
     """The bounds on Dice, vertical cup-to-disc ratio and FAZ area, of those that these cases (of
     ``train.evaluation.network_cases``, in one order) have figures for."""
     rows = []
-    for name in ("disc", "cup", "faz"):
+    for name in ("disc", "cup", "faz", "haemorrhage", "vessels"):
         dice = [column(cases, f"dice_{name}") for cases in (floating, int8)]
         if len(dice[0]):
             means = [float(d.mean()) for d in dice]
@@ -87,9 +87,12 @@ def device_rows(
     for sample in samples:
         frame = Frame(sample.image())
         for pipeline, done in zip(pipelines, exams):
-            done.append(pipeline.measure_faz(frame) if task == "faz" else pipeline.screen(frame))
+            done.append(pipeline.examine(task, frame))
     if task == "faz":  # no referral rule: a verdict is whether the zone is measured
         return [_changed(spec, "measured or ungradable", [[e.outcome for e in done] for done in exams])]
+    if task == "haemorrhage":  # whether any is marked
+        said = [[f"{e.outcome} {bool(e.masks)}" for e in done] for done in exams]
+        return [_changed(spec, "any marked, none, or ungradable", said)]
     rows = []
     label = np.array([sample.labels.get("glaucoma", math.nan) for sample in samples], np.float64)
     graded = np.array([f.vcdr is not None and i.vcdr is not None for f, i in zip(*exams)])

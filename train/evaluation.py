@@ -63,7 +63,7 @@ def network_cases(task: str, samples: Sequence[Sample], predictor: Predictor, si
 
 
 def device_cases(pipeline: Pipeline, task: str, samples: Sequence[Sample]) -> list[Case]:
-    """Cases of the whole device pipeline: ``task`` is glaucoma (disc, cup, verdict) or faz.
+    """Cases of the whole device pipeline: ``task`` is glaucoma (disc, cup, verdict), faz or haemorrhage.
 
     Outlines of an ungradable examination do not count: the device does not vouch for them.
     """
@@ -71,10 +71,12 @@ def device_cases(pipeline: Pipeline, task: str, samples: Sequence[Sample]) -> li
     for sample in samples:
         pixels = sample.image()
         frame = Frame(pixels)
-        exam = pipeline.measure_faz(frame) if task == "faz" else pipeline.screen(frame)
+        exam = pipeline.examine(task, frame)
         refused = "; ".join(exam.reasons) if exam.outcome == "ungradable" else ""
         masks = {} if refused else dict(exam.masks)
-        reference = {name: m for name, m in sample.masks().items() if name in ("disc", "cup", "faz")}
+        wanted = ("haemorrhage",) if task == "haemorrhage" else ("disc", "cup", "faz")
+        reference = {name: m for name, m in sample.masks().items() if name in wanted}
+        reference |= {name: np.zeros(pixels.shape[:2], np.uint8) for name in sample.absent if name in wanted}
         values = _compare(masks, reference, pixels.shape[:2])
         values |= _verdict(exam, sample) if task == "glaucoma" else {}
         cases.append(Case(sample.set, sample.id, sample.stratum, values, refused))
@@ -175,7 +177,9 @@ def _compare(
         a, b = _same_window(found.get(name, empty).in_image(shape) > 0, truth > 0)
         ys, xs = np.nonzero(b.any(1))[0], np.nonzero(b.any(0))[0]
         diameter = max(np.ptp(ys), np.ptp(xs)) + 1 if len(ys) else 0
-        values |= overlap(name, a, b, max(1.0, BOUNDARY_TOLERANCE * diameter))
+        scattered = any(t.scattered and name in t.classes for t in TASKS.values())
+        tolerance = SCATTERED_TOLERANCE if scattered else max(1.0, BOUNDARY_TOLERANCE * diameter)
+        values |= overlap(name, a, b, tolerance)
     whole = {name: Region((m > 0).astype(np.uint8) * np.uint8(255), 0, 0) for name, m in reference.items()}
     if "cup" in whole and whole["disc"].area and whole["cup"].area:
         values["vcdr_reference"] = measurement.measure_disc(whole["disc"], whole["cup"]).vcdr

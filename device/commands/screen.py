@@ -31,7 +31,13 @@ INTERNAL_ERROR = 5
 MOST_THREADS = 64
 OVERLAY_QUALITY = 90  # of the JPEG
 LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".part" must fit into the 255 of file systems as well
-TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ}
+TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ, "haemorrhage": pipeline.HAEMORRHAGE}
+VIEWS = {"faz": "octa", "haemorrhage": "field"}  # where a task has one view only
+NUMBERS = {  # columns of the table that is printed
+    "glaucoma": ("vCDR", "probability"),
+    "faz": ("area", "circularity"),
+    "haemorrhage": ("marked", "of the field"),
+}
 EXIT_CODES = """
 exit codes: 0 every image was answered, ungradable ones included; 2 wrong arguments, a bundle that is refused,
 or results that cannot be written; 4 not one image could be read; 5 an internal error in one image or more (the
@@ -194,7 +200,7 @@ def _shortened(name: str) -> str:
 def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Row, Ending]:
     """The row of one file, and how it went. One bad file never stops a run."""
     clock, total = Stopwatch(), Stopwatch()
-    view = "octa" if args.task == "faz" else args.view
+    view = VIEWS.get(args.task, args.view)
     try:
         with total.stage("total"):
             with clock.stage("decode"):
@@ -203,6 +209,8 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
                     frame = replace(frame, laterality=args.eye)
             if args.task == "faz":
                 exam = machine.measure_faz(frame, args.field_mm, clock)
+            elif args.task == "haemorrhage":
+                exam = machine.mark_haemorrhages(frame, clock)
             else:
                 exam = machine.screen(frame, args.view, clock)
         with clock.stage("save"):
@@ -326,22 +334,16 @@ def _print_table(rows: list[Row]) -> None:
     table.add_column("image", overflow="fold")
     for name in ("quality", "outcome"):
         table.add_column(name, no_wrap=True)
-    faz = rows[0].task == "faz"
-    for name in ("area", "circularity", "ms") if faz else ("vCDR", "probability", "ms"):
+    for name in (*NUMBERS[rows[0].task], "ms"):
         table.add_column(name, justify="right", no_wrap=True)
     styles = {"refer": ("▲", "bold red"), "no_referral": ("●", "blue"), "ungradable": ("□", "yellow")}
     for row in rows:
         symbol, style = styles[row.outcome]
-        numbers = (
-            (f"{row.faz['area']:.4g} {row.faz['unit']}", f"{row.faz['circularity']:.2f}")
-            if row.faz
-            else tuple("–" if v is None else f"{v:.2f}" for v in (row.vcdr, row.glaucoma_probability))
-        )
         table.add_row(
             Text(results.printable(Path(row.image))),  # Text: a path in brackets is no markup
             row.quality["grade"],
             Text(f"{symbol} {words_of(row.task, row.outcome).lower()}", style),
-            *numbers,
+            *_numbers(row),
             f"{row.timings_ms['total']:.0f}" if "total" in row.timings_ms else "–",
         )
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without these symbols
@@ -353,19 +355,27 @@ def _print_table(rows: list[Row]) -> None:
         print(f"median {np.median(total):.0f} ms from file to verdict, {share:.0%} in networks")
 
 
+def _numbers(row: Row) -> tuple[str, ...]:
+    if row.faz:
+        return f"{row.faz['area']:.4g} {row.faz['unit']}", f"{row.faz['circularity']:.2f}"
+    if row.haemorrhages:
+        return f"{row.haemorrhages['count']}", f"{row.haemorrhages['field_percent']:.2g} %"
+    return tuple("–" if v is None else f"{v:.2f}" for v in (row.vcdr, row.glaucoma_probability))
+
+
 def _check(args: argparse.Namespace) -> None:
     if args.out is None and (args.json or args.csv or args.page or args.dicom):
         raise UsageError("--json, --csv, --page and --dicom write files; say where with --out DIR")
-    if args.dicom and args.task == "faz":
-        raise UsageError("--dicom is for fundus photographs; leave it away with --task faz")
+    if args.dicom and args.task != "glaucoma":
+        raise UsageError(f"--dicom is for glaucoma screening; leave it away with --task {args.task}")
     if args.page and args.no_overlay:
         raise UsageError("--page shows the overlays; leave --no-overlay away")
     if args.field_mm is not None and args.task != "faz":
         raise UsageError("--field-mm is the width of an OCTA image; give it together with --task faz")
     if args.field_mm is not None and not 0.5 <= args.field_mm <= 50:
         raise UsageError(f"--field-mm {args.field_mm:g} is no width of an OCTA image; give millimetres, such as 3")
-    if args.task == "faz" and args.view != "auto":
-        raise UsageError("--view is for fundus photographs; leave it away with --task faz")
+    if args.task in VIEWS and args.view != "auto":
+        raise UsageError(f"--view is for glaucoma screening; leave it away with --task {args.task}")
     if not 1 <= args.threads <= MOST_THREADS:
         raise UsageError(f"--threads {args.threads}: give 1 to {MOST_THREADS}; more than the cores do not help")
 

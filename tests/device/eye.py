@@ -5,7 +5,7 @@ The fakes answer to the pixels that they are given, so a wrong crop, scale or of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ SIZE = 96  # the fakes' input
 ZERO = -20  # their outputs' zero point: not 0, so that forgetting it shows
 SCALE = 0.25
 DISC_GREEN, CUP_GREEN = 105, 195  # half way between retina, disc and cup
+SPOT_GREEN = 150  # half way between retina and spots: for eyes without a disc
 
 
 def paint(
@@ -26,8 +27,9 @@ def paint(
     disc: tuple[float, float] = (60, 66),
     cup: tuple[float, float] = (30, 33),
     surround: bool = True,
+    spots: Sequence[tuple[int, int, int]] = (),
 ) -> np.ndarray:
-    """A fundus photograph, RGB size x size: (width, height) of disc and cup in pixels."""
+    """A fundus photograph, RGB size x size: (width, height) of disc and cup, (x, y, radius) of spots; pixels."""
     image = np.zeros((size, size, 3), np.uint8)
     if surround:
         cv2.circle(image, (size // 2, size // 2), int(size * 0.48), (150, 50, 20), -1)
@@ -36,6 +38,8 @@ def paint(
     for (w, h), colour in ((disc, (230, 160, 60)), (cup, (250, 230, 160))):
         if w and h:
             cv2.ellipse(image, (centre, (w, h), 0), colour, -1)
+    for x, y, radius in spots:
+        cv2.circle(image, (x, y), radius, (255, 255, 255), -1)
     return image
 
 
@@ -95,12 +99,13 @@ def build(
     probability: Probability | None = None,
     name: str | None = None,
 ) -> Pipeline:
-    """A pipeline of fakes for painted eyes (and, for ``faz``, painted OCTA)."""
+    """A pipeline of fakes for painted eyes (for ``faz`` painted OCTA, for ``haemorrhage`` spots)."""
     networks = {
         "disc_finder": finder or ColourNetwork(DISC_GREEN),
         "disc_cup": outliner or ColourNetwork(DISC_GREEN, CUP_GREEN),
         "glaucoma": ConstantClassifier(logit),
         "faz": ColourNetwork(DISC_GREEN),
+        "haemorrhage": ColourNetwork(SPOT_GREEN),
     }
     of_task = {"glaucoma": points, "disc_cup": vcdr_points}
     return Pipeline(

@@ -206,3 +206,48 @@ def test_faz_that_is_absent_blank_or_implausible(octa):
     ):
         exam = machine.measure_faz(frame(picture), mm)
         assert exam.outcome is Outcome.UNGRADABLE and exam.faz is None and exam.reasons
+
+
+NO_DISC = {"disc": (0, 0), "cup": (0, 0)}
+
+
+def test_haemorrhages_are_marked_in_their_place_whatever_the_photographs_size():
+    """One of them lies where four tiles meet."""
+    spots = [(120, 200, 6), (260, 270, 9), (92, 96, 5)]
+    small = paint(400, **NO_DISC, spots=spots)
+    large = paint(1200, **NO_DISC, spots=[(3 * x, 3 * y, 3 * r) for x, y, r in spots])
+    machine = build()
+    for picture, scale in ((small, 1), (large, 3)):
+        exam = machine.mark_haemorrhages(frame(picture))
+        assert exam.outcome is Outcome.NO_REFERRAL and "no referral rule" in exam.reasons[0]
+        truth = (picture == 255).all(2)
+        marked = exam.masks["haemorrhage"].in_image(picture.shape[:2]) > 0
+        assert 2 * (marked & truth).sum() / (marked.sum() + truth.sum()) > 0.85
+        found = exam.haemorrhages
+        assert found.count == 3 and found.area_px == marked.sum()
+        assert found.largest_px == pytest.approx(math.pi * (9.5 * scale) ** 2, rel=0.25)
+        lit = math.pi * (0.48 * 400 * scale) ** 2
+        assert found.field_percent == pytest.approx(100 * found.area_px / lit, rel=0.03)
+
+
+def test_an_eye_without_haemorrhages_has_none():
+    exam = build().mark_haemorrhages(frame(paint(**NO_DISC)))
+    assert exam.outcome is Outcome.NO_REFERRAL and exam.haemorrhages.count == 0 and not exam.masks
+    assert "0 haemorrhages" in exam.reasons[0]
+
+
+def test_no_haemorrhages_are_counted_where_their_scale_is_unknown_or_the_photograph_is_rejected(quality):
+    machine = build()
+    for picture, grade, said in ((paint(surround=False), "good", "crop"), (paint(), "reject", "quality rejected")):
+        quality["is"] = Quality(grade, 0.1, "defocus", "Focus again.")
+        exam = machine.mark_haemorrhages(frame(picture))
+        assert exam.outcome is Outcome.UNGRADABLE and exam.haemorrhages is None and not exam.masks
+        assert said in exam.reasons[0] and exam.tip
+    assert machine.models["haemorrhage"].network.calls == 0
+
+
+def test_examine_is_the_tasks_own_examination(octa):
+    machine = build()
+    assert machine.examine("faz", frame(octa)).task == "faz"
+    assert machine.examine("haemorrhage", frame(paint())).task == "haemorrhage"
+    assert machine.examine("disc_cup", frame(paint())).task == "glaucoma"

@@ -198,6 +198,9 @@ def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
         ["--task", "faz", "--field-mm", "-3"],
         ["--task", "faz", "--field-mm", "nan"],
         ["--task", "faz", "--view", "disc"],
+        ["--task", "haemorrhage", "--view", "disc"],
+        ["--task", "haemorrhage", "--out", "o", "--dicom"],
+        ["--task", "haemorrhage", "--field-mm", "3"],
         ["--threads", "0"],
         ["--threads", "65"],
     ],
@@ -381,6 +384,24 @@ def test_faz_rows(tmp_path):
     assert set(row["masks"]) == {"faz"} and row["faz"]["unit"] == "mm2"
     assert row["faz"]["area"] == pytest.approx(0.28, rel=0.1)
     assert row["outcome"] == "no_referral" and row["vcdr"] is None
+
+
+def test_haemorrhage_rows(tmp_path, capsys):
+    for name, spots in (("spots", [(120, 200, 6), (260, 270, 9)]), ("none", [])):
+        Image.fromarray(paint(disc=(0, 0), cup=(0, 0), spots=spots)).save(tmp_path / f"{name}.png")
+    paths = [tmp_path / "none.png", tmp_path / "spots.png"]
+    out = tmp_path / "out"
+    options = ["--task", "haemorrhage", "--page", "--json", "--csv", "--out", str(out)]
+    assert cli.main(["screen", *map(str, paths), *options]) == 0
+    none, spots = rows(out)
+    assert none["haemorrhages"] == {"count": 0, "area_px": 0, "largest_px": 0, "field_percent": 0}
+    assert spots["haemorrhages"]["count"] == 2 and set(spots["masks"]) == {"haemorrhage"}
+    assert spots["outcome"] == "no_referral" and spots["view"] == "field" and spots["vcdr"] is None
+    cells = list(csv.DictReader(io.StringIO((out / "results.csv").read_text())))
+    assert [c["haemorrhages"] for c in cells] == ["0", "2"]
+    assert float(cells[1]["haemorrhage_field_percent"]) == spots["haemorrhages"]["field_percent"] > 0
+    assert "measured" in capsys.readouterr().out
+    assert "haemorrhages marked" in (out / "index.html").read_text()
 
 
 def test_help_documents_the_exit_codes():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device import bundle
 from device.errors import UsageError
-from device.pipeline import FAZ, GLAUCOMA, Pipeline
+from device.pipeline import FAZ, GLAUCOMA, HAEMORRHAGE, Pipeline
 from train import predictors
 from train.datasets import SETS, Sample, data_root, load_split
 from train.errors import RunError
@@ -21,6 +21,7 @@ FILES = {"onnx": "model.onnx", "float": "float.tflite", "int8": "int8.tflite"}  
 DEVICE_SETS = {
     "glaucoma": ("drishti_gs1", "refuge_crops", "acrima", "airogs_subset"),
     "faz": ("octa_faz",),
+    "haemorrhage": ("idrid_a",),
 }
 System = Callable[[Sequence[Sample]], list[Case]]
 
@@ -86,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
 def _systems(args: argparse.Namespace) -> tuple[dict[str, System], Sequence[str], str]:
     """What to measure by name, the sets to measure it on by default, and a title."""
     if args.what == "device":
-        tasks = FAZ if args.task == "faz" else GLAUCOMA
-        pipeline = Pipeline.load(args.bundles, args.keys, tasks, point=args.operating_point)
+        tasks = {"glaucoma": GLAUCOMA, "faz": FAZ, "haemorrhage": HAEMORRHAGE}
+        pipeline = Pipeline.load(args.bundles, args.keys, tasks[args.task], point=args.operating_point)
         title = f"whole device ({', '.join(pipeline.bundles.values())})"
         return {"device": lambda s: device_cases(pipeline, args.task, s)}, DEVICE_SETS[args.task], title
     if args.what.endswith(bundle.SUFFIX):
