@@ -21,7 +21,7 @@ from device.quality import Quality
 from quantize import gate, tflite
 from quantize.chain import convert_network
 from quantize.errors import GateError
-from tests.device.eye import CUP_GREEN, DISC_GREEN, ColourNetwork, build, manifest, paint, point
+from tests.device.eye import CUP_GREEN, DISC_GREEN, SPOT_GREEN, ColourNetwork, build, manifest, paint, point
 from tests.quantize.conftest import SIZE, as_tensor
 from train.datasets import MaskFile, Sample
 from train.evaluation import Case
@@ -170,6 +170,18 @@ def test_a_verdict_may_change_by_becoming_ungradable(eyes, shipped):
         ("changed_verdicts", "strict", 0),
     ]
     assert [r.value for r in gate.device_rows(SPEC, of_good, good, blind, eyes)] == [1, 1]
+
+
+def test_of_haemorrhages_the_verdict_is_whether_any_is_marked(shipped):
+    none = {"disc": (0, 0), "cup": (0, 0)}
+    eyes = [Painted(paint(**none, spots=spots), False) for spots in ([], [(120, 200, 6)], [(150, 250, 8)])]
+    good = ColourNetwork(SPOT_GREEN)
+    blind = ColourNetwork(SPOT_GREEN, tamper=lambda green: green * 0)
+    of_good = manifest("haemorrhage", good)
+    (same,) = gate.device_rows(SPEC, of_good, good, good, eyes)
+    (lost,) = gate.device_rows(SPEC, of_good, good, blind, eyes)
+    assert same.bound == lost.bound == "changed_verdicts" and same.passed and not lost.passed
+    assert (same.value, lost.value) == (0, pytest.approx(2 / 3))
 
 
 def test_the_float_network_in_a_pipeline(segmenter, classifier):

@@ -214,6 +214,24 @@ def test_the_device_measures_octa(tmp_path):
     assert not any({"label", "score"} & c.values.keys() for c in cases)
 
 
+def test_the_device_marks_haemorrhages(tmp_path, monkeypatch):
+    """Also where there are none: nothing marked is right then, and a crop is refused."""
+    monkeypatch.setattr(pipeline, "assess", lambda pixels, field: Quality("good", 1.0, "", ""))
+    samples = []
+    for name, spots, surround in (("some", [(120, 200, 8)], True), ("none", [], True), ("crop", [], False)):
+        picture = paint(disc=(0, 0), cup=(0, 0), spots=spots, surround=surround)
+        Image.fromarray(picture).save(tmp_path / f"{name}.png")
+        Image.fromarray((picture == 255).all(2).astype(np.uint8) * np.uint8(255)).save(tmp_path / f"{name}_m.png")
+        mask = {"haemorrhage": MaskFile(tmp_path / f"{name}_m.png")} if spots else {}
+        absent = () if spots else ("haemorrhage",)
+        samples.append(Sample("painted", name, name, tmp_path / f"{name}.png", mask, absent=absent))
+    some, none, crop = device_cases(build(), "haemorrhage", samples)
+    assert some.values["dice_haemorrhage"] > 0.85 and some.values["bf1_haemorrhage"] == 1
+    assert none.values["dice_haemorrhage"] == 1 and not none.refused
+    assert "crop" in crop.refused
+    assert not any("disc" in name or name in ("label", "score") for name in some.values)
+
+
 # Tables
 
 
