@@ -37,12 +37,17 @@ class Tuned:
 
 
 def convert_network(
-    network: torch.nn.Module, size: int, calibration: Images, parity: Images, tuned: Tuned | None = None
+    network: torch.nn.Module,
+    size: int,
+    calibration: Images,
+    parity: Images,
+    tuned: Tuned | None = None,
+    scattered: bool = False,
 ) -> Converted:
     """Convert a trained network, with ranges from the ``calibration`` images and checks on the ``parity`` images
     (each N x S x S x 3 ``uint8``). What was ``tuned`` is converted in its stead; the int8 model still has to agree
-    with ``network``. The checks are not enforced here: ``parity.require`` does that, after they were reported.
-    Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
+    with ``network``; ``scattered`` as in ``compare_chain``. The checks are not enforced here: ``parity.require``
+    does that, after they were reported. Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
     converted = tuned.network if tuned else network
     exported = to_onnx(converted, size)
     graph = Graph(exported)
@@ -50,7 +55,8 @@ def convert_network(
     operators = convert.int8_operators(int8)
     floating = convert.to_float(graph)
     serialized = exported.SerializeToString()
-    checks = compare_chain(converted, serialized, floating, int8, parity, network if tuned else None)
+    before = network if tuned else None
+    checks = compare_chain(converted, serialized, floating, int8, parity, before, scattered)
     return Converted(serialized, floating, int8, operators, checks)
 
 

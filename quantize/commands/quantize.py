@@ -88,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
         )
         tuned = finetune(trained, root, simulation)
     parity_images = measure.inputs(recipe, pooled["val"], PARITY_IMAGES)
-    converted = convert_network(trained.network, recipe.size, calibration, parity_images, tuned)
+    converted = convert_network(
+        trained.network, recipe.size, calibration, parity_images, tuned, recipe.task_spec.scattered
+    )
     (trained.folder / "model.onnx").write_bytes(converted.onnx)
     (trained.folder / "float.tflite").write_bytes(converted.float_tflite)
     (trained.folder / "int8.tflite").write_bytes(converted.int8_tflite)

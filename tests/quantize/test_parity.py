@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from quantize.errors import CalibrationError, ParityError
-from quantize.parity import Check, compare_chain, mask_iou, require
+from quantize.parity import MIN_MASK_IOU, MIN_SCATTERED_IOU, Check, compare_chain, mask_iou, require
 from tests.quantize.conftest import SIZE, discs
+from train.predictors import float_stage, int8_stage
 
 
 @pytest.mark.parametrize("name", ["segmenter", "classifier"])
@@ -44,6 +45,21 @@ def test_no_image_is_an_error(segmenter):
 def test_nan_never_passes():
     assert not Check("s", "q", float("nan"), 1.0).passed
     assert not Check("s", "q", float("nan"), 1.0, at_least=True).passed
+
+
+def test_pieces_in_tiles_count_together(segmenter):
+    """A tile with nothing in it weighs nothing, and the bound is their own."""
+    c, images = segmenter.converted, np.concatenate([discs(2, seed=5), np.zeros((6, SIZE, SIZE, 3), np.uint8)])
+    models = (segmenter.network, c.onnx, c.float_tflite, c.int8_tflite)
+    one, together = (
+        next(c for c in compare_chain(*models, images, scattered=s) if "masks" in c.quantity)
+        for s in (False, True)
+    )
+    assert (one.limit, together.limit) == (MIN_MASK_IOU, MIN_SCATTERED_IOU)
+    floating, int8 = float_stage(c.float_tflite), int8_stage(c.int8_tflite)
+    a, b = (np.stack([predict(x) for x in images]) > 0 for predict in (floating, int8))
+    classes = [(a[..., k] & b[..., k]).sum() / (a[..., k] | b[..., k]).sum() for k in range(a.shape[-1])]
+    assert together.value == pytest.approx(np.mean(classes))
 
 
 def test_mask_iou_is_the_mean_over_images_and_classes():
