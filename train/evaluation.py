@@ -79,6 +79,7 @@ def device_cases(pipeline: Pipeline, task: str, samples: Sequence[Sample]) -> li
         reference |= {name: np.zeros(pixels.shape[:2], np.uint8) for name in sample.absent if name in wanted}
         values = _compare(masks, reference, pixels.shape[:2])
         values |= _verdict(exam, sample) if task == "glaucoma" else {}
+        values |= _haemorrhages(exam, sample) if task == "haemorrhage" else {}
         cases.append(Case(sample.set, sample.id, sample.stratum, values, refused))
     return cases
 
@@ -96,6 +97,9 @@ def headline(cases: Sequence[Case]) -> dict[str, float]:
     for name in ("disc", "cup", "faz", "haemorrhage", "vessels"):
         if len(values := column(cases, f"dice_{name}")):
             figures[f"dice_{name}"] = float(values.mean())
+        precision = column(cases, f"ap_{name}")
+        if not np.isnan(precision).all():
+            figures[f"average_precision_{name}"] = float(np.nanmean(precision))
     for name in ("vcdr", "area"):
         measured, reference = pairs(cases, name)
         if len(measured):
@@ -210,6 +214,18 @@ def _verdict(exam: Examination, sample: Sample) -> dict[str, float]:
         m = exam.measures
         values |= {"hcdr_device": m.hcdr, "area_cdr_device": m.area_cdr}
         values |= {f"rim_{quadrant}_device": ratio for quadrant, ratio in m.rim_disc_ratio.items()}
+    return values
+
+
+def _haemorrhages(exam: Examination, sample: Sample) -> dict[str, float]:
+    """What was marked; the label is referable retinopathy: moderate or worse on the international clinical scale
+    (Wilkinson et al., Ophthalmology 110:1677, 2003)."""
+    values: dict[str, float] = {}
+    if exam.haemorrhages is not None:
+        h = exam.haemorrhages
+        values |= {"haemorrhages_device": float(h.count), "haemorrhage_percent_device": h.field_percent}
+    if "dr_grade" in sample.labels:
+        values["label"] = float(sample.labels["dr_grade"] >= 2)
     return values
 
 

@@ -31,6 +31,7 @@ def overlap_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
         if not len(dice):
             continue
         distance = column(cases, f"hd95_{structure}")
+        precision = column(cases, f"ap_{structure}")
         rows.append(
             {
                 "system": system,
@@ -45,6 +46,8 @@ def overlap_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
                 "boundary F1": f"{column(cases, f'bf1_{structure}').mean():.3f}",
             }
         )
+        if not np.isnan(precision).all():
+            rows[-1]["average precision of pixels"] = f"{np.nanmean(precision):.3f}"
     return rows
 
 
@@ -71,6 +74,30 @@ def agreement_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
                 "Pearson r": f"{metrics.pearson(measured, reference):.4f}",
             }
         )
+    return rows
+
+
+def marked_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
+    """How many haemorrhages the device marked, by stratum (a grade of retinopathy)."""
+    if not any("haemorrhages_device" in c.values for c in cases):
+        return []
+    rows = []
+    for stratum in sorted({c.stratum for c in cases}):
+        found = [c for c in cases if c.stratum == stratum]
+        marked = column(found, "haemorrhages_device")
+        rows.append(
+            {
+                "system": system,
+                "set": name,
+                "grade of retinopathy": stratum,
+                "images": str(len(found)),
+                "refused": str(sum(bool(c.refused) for c in found)),
+                "with any marked": f"{np.mean(marked > 0):.0%}" if len(marked) else "",
+            }
+        )
+        if len(marked):
+            low, middle, high = np.quantile(marked, (0.25, 0.5, 0.75))
+            rows[-1]["marked, median [quartiles]"] = f"{middle:.0f} [{low:.0f}, {high:.0f}]"
     return rows
 
 

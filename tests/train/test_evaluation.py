@@ -224,12 +224,23 @@ def test_the_device_marks_haemorrhages(tmp_path, monkeypatch):
         Image.fromarray((picture == 255).all(2).astype(np.uint8) * np.uint8(255)).save(tmp_path / f"{name}_m.png")
         mask = {"haemorrhage": MaskFile(tmp_path / f"{name}_m.png")} if spots else {}
         absent = () if spots else ("haemorrhage",)
-        samples.append(Sample("painted", name, name, tmp_path / f"{name}.png", mask, absent=absent))
+        grade = {"dr_grade": float(len(spots) * 2)}
+        file = tmp_path / f"{name}.png"
+        samples.append(Sample("painted", name, name, file, mask, grade, absent=absent, stratum=name))
     some, none, crop = device_cases(build(), "haemorrhage", samples)
     assert some.values["dice_haemorrhage"] > 0.85 and some.values["bf1_haemorrhage"] == 1
     assert none.values["dice_haemorrhage"] == 1 and not none.refused
     assert "crop" in crop.refused
-    assert not any("disc" in name or name in ("label", "score") for name in some.values)
+    assert not any("disc" in name or name == "score" for name in some.values)
+    assert (some.values["haemorrhages_device"], none.values["haemorrhages_device"]) == (1, 0)
+    assert [c.values["label"] for c in (some, none, crop)] == [1, 0, 0]
+    rows = report.marked_rows("device", "painted", [some, none, crop])
+    assert [(r["grade of retinopathy"], r["refused"], r["with any marked"]) for r in rows] == [
+        ("crop", "1", ""),
+        ("none", "0", "0%"),
+        ("some", "0", "100%"),
+    ]
+    assert report.marked_rows("device", "painted", [crop]) == []
 
 
 # Tables

@@ -11,9 +11,10 @@ from device.tiles import FIELD_SIDE, side_of
 from train import tiles
 from train.augment import example
 from train.datasets.base import MaskFile, Sample
-from train.evaluation import network_cases
+from train.evaluation import headline, network_cases
 from train.inputs import Prepared, prepare
 from train.recipe import DataSpec, NetworkSpec, Recipe
+from train.report import overlap_rows
 
 SIZE = 224  # of the input; a tile of the photograph below is 48 or 50 pixels wide
 RECIPE = Recipe(
@@ -105,6 +106,9 @@ def test_a_perfect_network_has_perfect_figures(on_disk):
     (case,) = network_cases("haemorrhage", [sample], dark, SIZE)
     assert case.values["dice_haemorrhage"] == 1
     assert case.values["ap_haemorrhage"] == pytest.approx(1)
+    assert headline([case])["average_precision_haemorrhage"] == pytest.approx(1)
+    (row,) = overlap_rows("int8", "s", [case])
+    assert (row["structure"], row["average precision of pixels"]) == ("haemorrhages", "1.000")
     (case,) = network_cases("haemorrhage", [sample], lambda t: -dark(t), SIZE)
     assert case.values["dice_haemorrhage"] < 0.05
     assert case.values["ap_haemorrhage"] < 0.05

@@ -13,7 +13,7 @@ from train import predictors
 from train.datasets import SETS, Sample, data_root, load_split
 from train.errors import RunError
 from train.evaluation import Case, device_cases, network_cases
-from train.report import agreement_rows, decision_rows, markdown, overlap_rows, write_cases, write_csv
+from train.report import agreement_rows, decision_rows, markdown, marked_rows, overlap_rows, write_cases, write_csv
 from train.run import Run, load_run
 
 STAGES = ("torch", "onnx", "float", "int8")
@@ -21,7 +21,7 @@ FILES = {"onnx": "model.onnx", "float": "float.tflite", "int8": "int8.tflite"}  
 DEVICE_SETS = {
     "glaucoma": ("drishti_gs1", "refuge_crops", "acrima", "airogs_subset"),
     "faz": ("octa_faz",),
-    "haemorrhage": ("idrid_a",),
+    "haemorrhage": ("idrid_a", "idrid_b"),
 }
 System = Callable[[Sequence[Sample]], list[Case]]
 
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("out", "evaluation", f"{name}-{args.part}")
     out.mkdir(parents=True, exist_ok=True)
 
-    tables: dict[str, list[dict[str, str]]] = {"overlap": [], "agreement": [], "decision": []}
+    tables: dict[str, list[dict[str, str]]] = {"overlap": [], "agreement": [], "decision": [], "marked": []}
     every: list[tuple[str, Case]] = []
     for system, measure in systems.items():
         of_sets = {name: measure(s) for name, s in samples.items()}
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             tables["overlap"] += overlap_rows(system, name, of_set)
             tables["agreement"] += agreement_rows(system, name, of_set)
             tables["decision"] += decision_rows(system, name, of_set)
+            tables["marked"] += marked_rows(system, name, of_set)
         caption = f"{title}, {system}, {args.part} part"
         plots.dice_plot(out / f"dice_{system}.png", cases, caption)
         plots.roc_plot(out / f"roc_{system}.png", cases, caption)
