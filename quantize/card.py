@@ -17,6 +17,15 @@ LIMITS = (
     "The device refuses what it cannot measure (ungradable) rather than to guess.",
 )
 
+LIMITS_OF_TASK = {
+    "haemorrhage": (
+        "Nothing marked does not mean that nothing is there: small haemorrhages are missed, and microaneurysms "
+        "are not looked for. Not everything marked is one: look at the outlines.",
+        "Photographs of one camera (50 degrees), all of eyes with diabetic retinopathy: docs/results.md says what "
+        "it marks where there is none.",
+    ),
+}
+
 
 def model_card(manifest: Manifest) -> str:
     """MODEL_CARD.md for a manifest whose ``data`` has ``sets`` (name -> terms, citation, images by part)."""
@@ -83,7 +92,8 @@ def model_card(manifest: Manifest) -> str:
                 ],
             ),
         ]
-    sections += ["## Limits", "\n".join(f"* {line}" for line in LIMITS), "## Patent", PATENT]
+    limits = (*LIMITS, *LIMITS_OF_TASK.get(m.task, ()))
+    sections += ["## Limits", "\n".join(f"* {line}" for line in limits), "## Patent", PATENT]
     return "\n\n".join(sections) + "\n"
 
 

@@ -1,8 +1,10 @@
 """The model card says what the data allow."""
 
+import msgspec
 import pytest
 
-from quantize.card import licence
+from quantize.card import LIMITS, LIMITS_OF_TASK, licence, model_card
+from tests.device.eye import ColourNetwork, manifest
 
 
 @pytest.mark.parametrize(
@@ -15,3 +17,11 @@ from quantize.card import licence
 )
 def test_research_only_data_make_research_only_weights(terms, research):
     assert ("research use only" in licence(terms)) == research
+
+
+@pytest.mark.parametrize("task", ["haemorrhage", "faz"])
+def test_the_limits_of_a_task_are_in_its_card(task):
+    described = msgspec.structs.replace(manifest(task, ColourNetwork(1)), data={"sets": {}})
+    card = model_card(described)
+    assert all(line in card for line in (*LIMITS, *LIMITS_OF_TASK.get(task, ())))
+    assert ("microaneurysms" in card) == (task == "haemorrhage")
