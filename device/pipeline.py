@@ -305,12 +305,14 @@ class Pipeline:
         with clock.stage("geometry"):
             lit = pixels.shape[0] * pixels.shape[1] * float(np.mean(view_field.mask > 0))
             found = measurement.measure_haemorrhages(marked, lit)
-        pieces = f"{found.count} haemorrhage{'' if found.count == 1 else 's'}"
-        reason = f"measured only: {pieces} marked, {found.field_percent:.2g} % of the field of view"
+        reason = (
+            f"measured only: haemorrhages marked: {found.count}, {found.field_percent:.2g} % of the field of "
+            "view; there is no referral rule for them"
+        )
         return replace(
             exam,
             outcome=Outcome.NO_REFERRAL,
-            reasons=(f"{reason}; there is no referral rule for them",),
+            reasons=(reason,),
             tip=quality.tip,
             haemorrhages=found,
             masks={"haemorrhage": marked} if found.count else {},

@@ -233,7 +233,7 @@ def test_haemorrhages_are_marked_in_their_place_whatever_the_photographs_size():
 def test_an_eye_without_haemorrhages_has_none():
     exam = build().mark_haemorrhages(frame(paint(**NO_DISC)))
     assert exam.outcome is Outcome.NO_REFERRAL and exam.haemorrhages.count == 0 and not exam.masks
-    assert "0 haemorrhages" in exam.reasons[0]
+    assert "haemorrhages marked: 0," in exam.reasons[0]
 
 
 def test_no_haemorrhages_are_counted_where_their_scale_is_unknown_or_the_photograph_is_rejected(quality):
