@@ -32,6 +32,7 @@ from device.verdict import Outcome
 GLAUCOMA = ("disc_finder", "disc_cup", "glaucoma")
 FAZ = ("faz",)
 HAEMORRHAGE = ("haemorrhage",)
+NETWORKS = {"glaucoma": GLAUCOMA, "faz": FAZ, "haemorrhage": HAEMORRHAGE}  # of each task that a user asks for
 VIEWS = ("auto", "field", "disc")
 
 # Plausible disc diameters in sides of the field's square, by the view that the caller promised.

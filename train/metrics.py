@@ -34,7 +34,9 @@ def boundary_distances(a: Mask, b: Mask) -> tuple[Floats, Floats]:
     if not (edges[0].any() and edges[1].any()):
         return np.empty(0), np.empty(0)
     to_a, to_b = (cv2.distanceTransform((~e).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for e in edges)
-    return to_b[edges[0]].astype(np.float64), to_a[edges[1]].astype(np.float64)
+    there, back = (d.astype(np.float64) for d in (to_b[edges[0]], to_a[edges[1]]))
+    # Roots of whole numbers: OpenCV's vary in their last bit from call to call.
+    return np.sqrt(np.rint(there**2)), np.sqrt(np.rint(back**2))
 
 
 def hausdorff95(distances: tuple[Floats, Floats]) -> float:

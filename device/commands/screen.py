@@ -31,7 +31,6 @@ INTERNAL_ERROR = 5
 MOST_THREADS = 64
 OVERLAY_QUALITY = 90  # of the JPEG
 LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".part" must fit into the 255 of file systems as well
-TASKS = {"glaucoma": pipeline.GLAUCOMA, "faz": pipeline.FAZ, "haemorrhage": pipeline.HAEMORRHAGE}
 VIEWS = {"faz": "octa", "haemorrhage": "field"}  # where a task has one view only
 NUMBERS = {  # columns of the table that is printed
     "glaucoma": ("vCDR", "probability"),
@@ -63,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dicom", action="store_true", help="write DIR/dicom/: photograph, outlines (SEG), report (SR)"
     )
     parser.add_argument("--no-overlay", action="store_true", help="write no overlay pictures")
-    parser.add_argument("--task", choices=sorted(TASKS, reverse=True), default="glaucoma")
+    parser.add_argument("--task", choices=sorted(pipeline.NETWORKS, reverse=True), default="glaucoma")
     parser.add_argument(
         "--view", choices=pipeline.VIEWS, default="auto", help="full field, disc-centred crop, or find out (auto)"
     )
@@ -92,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     memory.keep_little()
     items = list(find_images(args.paths, args.out))
-    machine = Pipeline.load(args.bundles, args.keys, TASKS[args.task], args.threads, args.operating_point)
+    networks = pipeline.NETWORKS[args.task]
+    machine = Pipeline.load(args.bundles, args.keys, networks, args.threads, args.operating_point)
     if args.out is not None:
         results.prepare(args.out)
     rows: list[Row] = []

@@ -124,9 +124,7 @@ def test_a_stopped_job_goes_on_where_it_was(octa, in_folder):
     record = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
     straight = runner.run_job(job(epochs=2, study="other"), octa, in_folder, CPU, lambda line: None)
     assert record.epochs == 2
-    assert [v.id for v in record.test] == [v.id for v in straight.test]
-    for one_go, two in zip(straight.test, record.test):  # OpenCV's distances vary in their last bit by its threads
-        assert two.values == pytest.approx(one_go.values, rel=1e-6, nan_ok=True)
+    assert record.test == straight.test
 
 
 def test_another_recipe_is_not_taken_for_the_job(octa, in_folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -87,6 +88,25 @@ def test_every_pixel_of_the_field_is_answered_in_its_place(reduction):
     wrong = np.abs(logits[..., 0][inside] - p.image[..., 1][inside]) > 10
     assert wrong.mean() <= 0.05  # resized on the way: edges alone
     assert (logits[:, :x0] == tiles.NOTHING).all()
+
+
+@pytest.mark.parametrize("reduction", [1, 2])
+def test_at_the_fields_own_width_every_pixel_is_answered_to_the_bit(reduction):
+    """The same where a tile is as large as the input: nothing is resized on the way."""
+    small = photograph()
+    image = np.zeros((900, 1000, 3), np.uint8)
+    image[40:860, 90:910] = cv2.resize(small.image[10:190, 60:240], (FIELD_SIDE, FIELD_SIDE))
+    p = Prepared(small.sample, image, {}, Square(90, 40, FIELD_SIDE), None)
+    assert side_of(p.square, 48) == 48
+
+    def green(tile):
+        return tile[::reduction, ::reduction, 1:2].astype(np.float32)
+
+    logits = tiles.whole_logits(p, green, 48)
+    inside = np.s_[40:860, 90:910]
+    wrong = np.abs(logits[..., 0][inside] - image[..., 1][inside]) > (0 if reduction == 1 else 20)
+    assert wrong.mean() <= (0 if reduction == 1 else 0.02)  # halved: edges alone
+    assert (logits[:, :90] == tiles.NOTHING).all()
 
 
 def test_absent_is_an_empty_mask_and_not_looked_for_is_none(on_disk):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from device import bundle
 from device.errors import UsageError
-from device.pipeline import FAZ, GLAUCOMA, HAEMORRHAGE, Pipeline
+from device.pipeline import NETWORKS, Pipeline
 from train import predictors
 from train.datasets import SETS, Sample, data_root, load_split
 from train.errors import RunError
@@ -88,8 +88,7 @@ def run(args: argparse.Namespace) -> int:
 def _systems(args: argparse.Namespace) -> tuple[dict[str, System], Sequence[str], str]:
     """What to measure by name, the sets to measure it on by default, and a title."""
     if args.what == "device":
-        tasks = {"glaucoma": GLAUCOMA, "faz": FAZ, "haemorrhage": HAEMORRHAGE}
-        pipeline = Pipeline.load(args.bundles, args.keys, tasks[args.task], point=args.operating_point)
+        pipeline = Pipeline.load(args.bundles, args.keys, NETWORKS[args.task], point=args.operating_point)
         title = f"whole device ({', '.join(pipeline.bundles.values())})"
         return {"device": lambda s: device_cases(pipeline, args.task, s)}, DEVICE_SETS[args.task], title
     if args.what.endswith(bundle.SUFFIX):
