@@ -8,7 +8,7 @@ has it. What it refuses is counted and has a Dice of 0: nothing is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -33,13 +33,15 @@ SCATTERED_TOLERANCE = 2.0  # pixels, for pieces that have no common diameter
 @dataclass(frozen=True)
 class Case:
     """What was measured on one image. ``values`` by figure (dice_disc, vcdr, vcdr_reference, logit, label ...);
-    ``refused`` says why the pipeline gave no answer, and is empty where it did."""
+    ``refused`` says why the pipeline gave no answer, and is empty where it did; ``found`` has the outlines, also
+    where they were refused."""
 
     set: str
     id: str
     stratum: str = ""
     values: dict[str, float] = field(default_factory=dict)
     refused: str = ""
+    found: Mapping[str, Region] = field(default_factory=dict, repr=False, compare=False)
 
 
 def network_cases(task: str, samples: Sequence[Sample], predictor: Predictor, size: int) -> list[Case]:
@@ -48,17 +50,20 @@ def network_cases(task: str, samples: Sequence[Sample], predictor: Predictor, si
     for sample in samples:
         p = prepare(task, sample)
         if TASKS[task].scattered:
-            values = _scattered(tiles.whole_logits(p, predictor, size), TASKS[task].classes, p)
-            cases.append(Case(sample.set, sample.id, sample.stratum, values))
+            logits = tiles.whole_logits(p, predictor, size)
+            found = {n: _region(logits[..., c] > 0) for c, n in enumerate(TASKS[task].classes)}
+            values = _scattered(logits, TASKS[task].classes, p)
+            cases.append(Case(sample.set, sample.id, sample.stratum, values, found=found))
             continue
-        logits = predictor(resize(crop(p.image, p.square), size))
+        logits, found = predictor(resize(crop(p.image, p.square), size)), {}
         if TASKS[task].kind == "classification":
             values = {"score": float(logits[0]), "label": float(sample.labels[task])}
         else:
             names = TASKS[task].classes
             outlines = _outlines(logits, p.square, p.image.shape[:2], nested=task == "disc_cup")
-            values = _compare(dict(zip(names, outlines)), p.masks, p.image.shape[:2])
-        cases.append(Case(sample.set, sample.id, sample.stratum, values))
+            found = dict(zip(names, outlines))
+            values = _compare(found, p.masks, p.image.shape[:2])
+        cases.append(Case(sample.set, sample.id, sample.stratum, values, found=found))
     return cases
 
 
@@ -80,36 +85,42 @@ def device_cases(pipeline: Pipeline, task: str, samples: Sequence[Sample]) -> li
         values = _compare(masks, reference, pixels.shape[:2])
         values |= _verdict(exam, sample) if task == "glaucoma" else {}
         values |= _haemorrhages(exam, sample) if task == "haemorrhage" else {}
-        cases.append(Case(sample.set, sample.id, sample.stratum, values, refused))
+        cases.append(Case(sample.set, sample.id, sample.stratum, values, refused, exam.masks))
     return cases
 
 
-def evaluate_predictor(
-    task: str, samples: Sequence[Sample], predictor: Predictor, size: int
-) -> dict[str, float]:
+def evaluate_predictor(task: str, samples: Sequence[Sample], predictor: Predictor, size: int) -> dict[str, float]:
     """Headline figures of a network over samples: those of the model card."""
     return headline(network_cases(task, samples, predictor, size))
 
 
 def headline(cases: Sequence[Case]) -> dict[str, float]:
-    """Mean Dice by structure, vCDR mean absolute error, AUC and the like, with the number of images."""
+    """Mean Dice by structure, vCDR mean absolute error, AUC and the like, with the number of images. Of figures
+    with a 95 % bootstrap interval over images, ``NAME_low`` and ``NAME_high`` are its ends; one image has none."""
     figures: dict[str, float] = {"images": float(len(cases))}
     for name in ("disc", "cup", "faz", "haemorrhage", "vessels"):
         if len(values := column(cases, f"dice_{name}")):
-            figures[f"dice_{name}"] = float(values.mean())
+            figures |= _with_interval(f"dice_{name}", np.mean, values)
         precision = column(cases, f"ap_{name}")
         if not np.isnan(precision).all():
-            figures[f"average_precision_{name}"] = float(np.nanmean(precision))
+            figures |= _with_interval(f"average_precision_{name}", np.nanmean, precision)
     for name in ("vcdr", "area"):
         measured, reference = pairs(cases, name)
         if len(measured):
-            error = np.abs(measured - reference)
-            figures[f"{name}_mae"] = float(error.mean())
+            figures |= _with_interval(f"{name}_mae", np.mean, np.abs(measured - reference))
     label, score = (np.array(v) for v in scored(cases))
     if len(label):
-        figures["auc"] = metrics.auc(label, score)
+        figures |= _with_interval("auc", metrics.auc, label, score, strata=label)
         figures["sensitivity_at_95_specificity"] = metrics.sensitivity_at(label, score, 0.95)
     return figures
+
+
+def _with_interval(
+    name: str, statistic: Callable[..., float], *columns: metrics.Floats, strata: metrics.Floats | None = None
+) -> dict[str, float]:
+    figures = {name: float(statistic(*columns))}
+    low, high = metrics.interval(statistic, *columns, strata=strata)
+    return figures if math.isnan(low) else figures | {f"{name}_low": low, f"{name}_high": high}
 
 
 def column(cases: Sequence[Case], name: str) -> metrics.Floats:
@@ -184,7 +195,7 @@ def _compare(
         scattered = any(t.scattered and name in t.classes for t in TASKS.values())
         tolerance = SCATTERED_TOLERANCE if scattered else max(1.0, BOUNDARY_TOLERANCE * diameter)
         values |= overlap(name, a, b, tolerance)
-    whole = {name: Region((m > 0).astype(np.uint8) * np.uint8(255), 0, 0) for name, m in reference.items()}
+    whole = {name: _region(m > 0) for name, m in reference.items()}
     if "cup" in whole and whole["disc"].area and whole["cup"].area:
         values["vcdr_reference"] = measurement.measure_disc(whole["disc"], whole["cup"]).vcdr
         values["vcdr"] = math.nan
@@ -198,6 +209,11 @@ def _compare(
             else:
                 values |= {f"area{name}": math.nan, f"perimeter{name}": math.nan}
     return values
+
+
+def _region(mask: metrics.Mask) -> Region:
+    """Of a whole photograph."""
+    return Region(mask.astype(np.uint8) * np.uint8(255), 0, 0)
 
 
 def _verdict(exam: Examination, sample: Sample) -> dict[str, float]:

@@ -25,3 +25,20 @@ def test_the_limits_of_a_task_are_in_its_card(task):
     card = model_card(described)
     assert all(line in card for line in (*LIMITS, *LIMITS_OF_TASK.get(task, ())))
     assert ("microaneurysms" in card) == (task == "haemorrhage")
+
+
+def test_a_figure_stands_with_its_interval():
+    figures = {
+        "images": 27.0,
+        "dice_disc": 0.96661,
+        "dice_disc_low": 0.9566,
+        "dice_disc_high": 0.97361,
+        "auc": 0.5,
+    }
+    described = msgspec.structs.replace(
+        manifest("disc_finder", ColourNetwork(1)), data={"sets": {}}, metrics={"test": figures, "validation": {}}
+    )
+    card = model_card(described)
+    assert "| part | auc | dice_disc | images |" in card  # no columns of their own for the ends
+    assert "| test | 0.5000 | 0.9666 [0.9566, 0.9736] | 27 |" in card
+    assert "| validation |  |  |  |" in card

@@ -44,8 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write report.md, tables as CSV, every case, and plots; print the tables. Returns 0."""
-    from train import plots  # matplotlib takes a while
+    """Write report.md, tables as CSV, every case, plots and the worst cases; print the tables. Returns 0."""
+    from train import gallery, plots  # matplotlib takes a while
 
     systems, default_sets, title = _systems(args)
     root = data_root(args.data)
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         caption = f"{title}, {system}, {args.part} part"
         plots.dice_plot(out / f"dice_{system}.png", cases, caption)
         plots.roc_plot(out / f"roc_{system}.png", cases, caption)
+        gallery.draw(out / f"worst_{system}.png", of_sets, samples, caption)
         plots.agreement_plots(out, of_sets, caption)  # of the last system: the one nearest to the device
     lines = [f"# {title}, {args.part} part\n"]
     for name, rows in tables.items():
