@@ -1,59 +1,33 @@
 """The rungs that need no board and little time, whole: ``tenohira hil`` on this machine.
 
-They run side by side: each keeps hardly more than one core busy.
+They take longest of all tests, so they run side by side from before the first test on (``tests/conftest.py``), and
+are waited for here, after the last.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from hil_tests.images import root
+from tests.hil_tests.rungs import AT_MOST, CHECKOUT, command
 
-ROOT = Path(__file__).resolve().parents[2]
-AT_MOST = 3600  # seconds; a busy machine takes its time
 EMULATED = pytest.mark.skipif(bool(root.missing()), reason=f"no emulation: {root.missing()}")
 RIGS = ["host", pytest.param("aarch64", marks=EMULATED)]
-
-
-@pytest.fixture(scope="module")
-def rungs(request, tmp_path_factory) -> Iterator[Callable[[str], tuple[int, Path, str]]]:
-    """Starts the rungs of all tests that were chosen. Called with a rig: exit code, folder, what was said."""
-    chosen = {item.callspec.params["rig"] for item in request.session.items if "rungs" in item.fixturenames}
-    if root.missing():
-        chosen.discard("aarch64")
-    out, running = tmp_path_factory.mktemp("rungs"), {}
-    for rig in sorted(chosen):
-        with (out / f"{rig}.log").open("wb") as log:
-            running[rig] = subprocess.Popen(
-                _command(rig, out / rig), cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-
-    def ended(rig: str) -> tuple[int, Path, str]:
-        code = running[rig].wait(AT_MOST)
-        said = (out / f"{rig}.log").read_text(errors="replace")[-8000:]
-        return code, next((out / rig).glob("*"), out), said
-
-    yield ended
-    for process in running.values():
-        process.terminate()
-        process.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rig", RIGS)
 def test_a_rung_passes_whole(rungs, rig):
-    code, folder, said = rungs(rig)
+    code, folder, said = rungs.ended(rig)
     broken = _broken(folder)
     if code == 1 and broken and all(v["budget"].endswith(".slope") for v in broken) and not _failed(folder):
         # Of a healthy service, a slope's interval reaches beyond the limit now and then: it must do so twice.
-        again = _command(rig, folder.parent / "again", "--only", "many_captures")
-        done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True, timeout=AT_MOST)
+        again = command(rig, folder.parent / "again", "--only", "many_captures")
+        done = subprocess.run(again, cwd=CHECKOUT, capture_output=True, text=True, timeout=AT_MOST)
         code, said = done.returncode, f"broken twice: {broken}\n" + done.stdout[-8000:]
     assert code == 0, said + "\n".join(map(str, broken))
     results = json.loads((folder / "results.json").read_text())
@@ -63,10 +37,6 @@ def test_a_rung_passes_whole(rungs, rig):
     assert rig != "host" or (folder / "journal.txt").stat().st_size  # single programs may have nothing to say
     for test in results["tests"]:  # nothing is passed over in silence
         assert test["outcome"] == "passed" or test["reason"], test
-
-
-def _command(rig: str, out: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "device.cli", "hil", "--rig", rig, "--out", str(out), *options]
 
 
 def _results(folder: Path) -> dict:
