@@ -157,7 +157,11 @@ def _unseen(protocol: str) -> Iterator[Job]:
 
 def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int) -> Job:
     p = PROTOCOLS[protocol]
-    of_data = DataSpec(sets=data.sets, images=images)
+    sets = data.sets
+    if images:  # repeated, so that an epoch is as long as with all: the best is chosen among as many epochs
+        all_of_them = training_images(DataSpec(sets=data.sets))
+        sets = {name: times * round(all_of_them / images) for name, times in data.sets.items()}
+    of_data = DataSpec(sets=sets, images=images)
     epochs = max(1, round(p.images_seen * data.rounds / training_images(of_data)))
     slug = "".join(c if c.isalnum() else "-" for c in network.lower().replace(",", "").replace("+", "plus"))
     recipe = Recipe(
