@@ -25,3 +25,16 @@ class Frame:
     camera: str = "file"
     source: str = ""  # the file's path, or what the camera calls the capture
     raw: bytes | None = None  # the sensor's own data as a DNG file, where they were asked for and there are any
+    whole: tuple[int, int] | None = None  # the photograph's height and width, where pixels are a reduction of it
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the photograph itself."""
+        height, width = self.whole or self.pixels.shape[:2]
+        return height, width
+
+    @property
+    def reduction(self) -> int:
+        """The photograph has so many times the pixels in each direction."""
+        times: float = max(self.shape) / max(self.pixels.shape[:2])
+        return round(times)

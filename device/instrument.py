@@ -32,7 +32,7 @@ from device.errors import BusyError, StoreError
 from device.field import find_field
 from device.frame import Frame
 from device.geometry import UInt8Image
-from device.imaging import decode, encode_jpeg
+from device.imaging import ENOUGH, decode, encode_jpeg
 from device.laterality import seen
 from device.live import Live, LivePreview
 from device.outbox import UNREAD
@@ -74,8 +74,8 @@ class Photograph(NamedTuple):
     """One still of a burst, as it is kept, and what was said of it."""
 
     jpeg: bytes
-    frame: Frame  # decoded from it
-    exam: Examination
+    frame: Frame  # decoded from it, as large as screening needs
+    exam: Examination  # in pixels of the frame
     timings_ms: dict[str, float]
 
     @property
@@ -324,7 +324,8 @@ def _screened(pipeline: Pipeline, frame: Frame, jpeg: bytes, eye: Eye) -> Photog
     clock, total = Stopwatch(), Stopwatch()
     with total.stage("total"):
         with clock.stage("decode"):
-            frame = replace(frame, pixels=decode(jpeg, "the photograph"), laterality=eye)
+            decoded = decode(jpeg, "the photograph", ENOUGH)
+            frame = replace(frame, pixels=decoded.pixels, whole=decoded.whole, laterality=eye)
         try:
             exam = pipeline.screen(frame, clock=clock)
         except Exception as error:
@@ -338,7 +339,8 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
     kept, frame, exam = burst.kept, burst.kept.frame, burst.kept.exam
     start = time.perf_counter()
     drawn = encode_jpeg(overlay.draw(frame.pixels, exam), OVERLAY_QUALITY, keep=False)
-    masks = {name: encode_png(region.in_image(frame.pixels.shape[:2])) for name, region in exam.masks.items()}
+    whole = exam.in_whole(frame)
+    masks = {name: encode_png(region.in_image(frame.shape)) for name, region in whole.masks.items()}
     timings = {"photograph": burst.took_ms, **kept.timings_ms, "draw": (time.perf_counter() - start) * 1e3}
     image, raw = digest(kept.jpeg), [frame.raw] if frame.raw else []
     capture = Capture(
@@ -350,7 +352,7 @@ def _record(uid: str, visit: str, eye: Eye, burst: Burst, bundles: dict[str, str
         overlay=digest(drawn),
         masks={name: digest(png) for name, png in masks.items()},
         raw=digest(frame.raw) if frame.raw else "",
-        result=row_of(Path(f"{image}.jpg"), exam, masks={}, overlay=None, timings_ms=timings, bundles=bundles),
+        result=row_of(Path(f"{image}.jpg"), whole, masks={}, overlay=None, timings_ms=timings, bundles=bundles),
         shots=tuple(burst.shots),
         kept=best(burst.shots),
         seen_laterality=seen(frame.pixels, find_field(frame.pixels), exam.disc),

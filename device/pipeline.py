@@ -106,6 +106,22 @@ class Examination:
     masks: Mapping[str, Region] = field(default_factory=dict)
     points: Mapping[str, OperatingPoint] = field(default_factory=dict)
 
+    def in_whole(self, frame: Frame) -> Examination:
+        """Pixels of the photograph itself, where ``frame``, which was examined, is a reduction of it: what is kept
+        and told. Of a disc only, for the other tasks look at every pixel."""
+        if frame.whole is None:
+            return self
+        n, disc, measures = frame.reduction, self.disc, self.measures
+        return replace(
+            self,
+            disc=disc and Disc(n * disc.cx, n * disc.cy, n * disc.diameter),
+            measures=measures
+            and replace(
+                measures, disc_height_px=n * measures.disc_height_px, disc_width_px=n * measures.disc_width_px
+            ),
+            masks={name: region.enlarged(n, frame.whole) for name, region in self.masks.items()},
+        )
+
 
 @dataclass(frozen=True)
 class Outline:
@@ -295,9 +311,7 @@ class Pipeline:
             view_field = find_field(pixels)
         with clock.stage("quality"):
             quality = assess(pixels, view_field)
-        exam = Examination(
-            "haemorrhage", Outcome.UNGRADABLE, (), FIELD_TIP, quality, "field", frame.laterality
-        )
+        exam = Examination("haemorrhage", Outcome.UNGRADABLE, (), FIELD_TIP, quality, "field", frame.laterality)
         if quality.grade == "reject":
             return replace(exam, reasons=(f"quality rejected: {quality.cause}",), tip=quality.tip)
         if view_field.fills_frame:

@@ -20,7 +20,7 @@ from PIL import Image
 from device import memory, pipeline, results
 from device.errors import UnreadableImageError, UsageError
 from device.frame import Frame
-from device.imaging import encode_jpeg, read_image
+from device.imaging import ENOUGH, encode_jpeg, read_image
 from device.pipeline import Examination, Pipeline, Stopwatch, internal_error
 from device.record import EYES
 from device.results import OutputError, Row, Writer, failed_row, row_of
@@ -204,7 +204,7 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
     try:
         with total.stage("total"):
             with clock.stage("decode"):
-                frame = _read(item.path)
+                frame = _read(item.path, ENOUGH if args.task == "glaucoma" else None)
                 if args.eye and frame.laterality == "unknown":
                     frame = replace(frame, laterality=args.eye)
             if args.task == "faz":
@@ -214,9 +214,11 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
             else:
                 exam = machine.screen(frame, args.view, clock)
         with clock.stage("save"):
-            masks, overlay = _save(item, frame, exam, args)
-            row = row_of(item.path, exam, masks=masks, overlay=overlay, timings_ms={}, bundles=machine.bundles)
-            dicom = _save_dicom(item, frame, exam, row, args) if args.dicom else {}
+            whole = exam.in_whole(frame)
+            masks = _save_masks(item, frame, whole, args)
+            overlay = _save_overlay(item, frame, exam, args)
+            row = row_of(item.path, whole, masks=masks, overlay=overlay, timings_ms={}, bundles=machine.bundles)
+            dicom = _save_dicom(item, frame, whole, row, args) if args.dicom else {}
     except UnreadableImageError as error:
         return failed_row(item.path, args.task, view, str(error), "the file cannot be read"), Ending.UNREADABLE
     except MemoryError:
@@ -233,12 +235,12 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
         return row, Ending.INTERNAL_ERROR
     timings = {**clock.ms, **total.ms}
     row = row_of(
-        item.path, exam, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles, dicom=dicom
+        item.path, whole, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles, dicom=dicom
     )
     return row, Ending.READ if dicom or not args.dicom else Ending.INTERNAL_ERROR
 
 
-def _read(path: Path) -> Frame:
+def _read(path: Path, enough: int | None) -> Frame:
     """Raises UnreadableImageError, also for what only looks like a file: a pipe would block for ever."""
     name, is_link = _name(path), os.path.islink(path)
     if os.path.isdir(path) and is_link:
@@ -249,43 +251,48 @@ def _read(path: Path) -> Frame:
         raise UnreadableImageError(f"{name} is a link to nothing that can be reached; copy the photograph itself")
     if os.path.exists(path) and not os.path.isfile(path):
         raise UnreadableImageError(f"{name} is not a regular file; copy the photograph itself")
-    return read_image(path)
+    return read_image(path, enough)
 
 
 def _name(path: Path) -> str:
     return results.text_of(Path(path.name))
 
 
-def _save(
-    item: Item, frame: Frame, exam: Examination, args: argparse.Namespace
-) -> tuple[dict[str, str], str | None]:
-    """Write masks and overlay; returns their paths relative to the output folder."""
+def _save_masks(item: Item, frame: Frame, whole: Examination, args: argparse.Namespace) -> dict[str, str]:
+    """Write the masks of the photograph; returns their paths relative to the output folder."""
     if args.out is None:
-        return {}, None
+        return {}
     masks = {}
-    for name, region in exam.masks.items():
+    for name, region in whole.masks.items():
         relative = Path("masks", f"{item.stem}.{name}.png")
         mask = io.BytesIO()
-        Image.fromarray(region.in_image(frame.pixels.shape[:2])).save(mask, "PNG", compress_level=1)
+        Image.fromarray(region.in_image(frame.shape)).save(mask, "PNG", compress_level=1)
         results.write_file(args.out / relative, mask.getvalue())
         masks[name] = str(relative)
-    if args.no_overlay:
-        return masks, None
+    return masks
+
+
+def _save_overlay(item: Item, frame: Frame, exam: Examination, args: argparse.Namespace) -> str | None:
+    """Write the overlay; returns its path relative to the output folder."""
+    if args.out is None or args.no_overlay:
+        return None
     from device import overlay
 
     relative = Path("overlays", f"{item.stem}.jpg")
     memory.trim()  # a run's peak is here
     drawn = overlay.draw(frame.pixels, exam)
     results.write_file(args.out / relative, encode_jpeg(drawn, OVERLAY_QUALITY, keep=False))
-    return masks, str(relative)
+    return str(relative)
 
 
-def _save_dicom(item: Item, frame: Frame, exam: Examination, row: Row, args: argparse.Namespace) -> dict[str, str]:
+def _save_dicom(
+    item: Item, frame: Frame, whole: Examination, row: Row, args: argparse.Namespace
+) -> dict[str, str]:
     """Write the DICOM objects; returns their paths relative to the output folder, none where they could not be
     made: a fault there takes nothing from the answer."""
     from device.dicom import write
 
-    masks = {name: region.in_image(frame.pixels.shape[:2]) for name, region in exam.masks.items()}
+    masks = {name: region.in_image(frame.shape) for name, region in whole.masks.items()}
     try:
         found = write.of_file(item.path, frame, row, masks)
         encoded = {name: (data.Modality, write.encode(data)) for name, data in found.items()}

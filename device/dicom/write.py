@@ -57,7 +57,8 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
 
     A DICOM file is the photograph already: outlines and report refer to it, in its patient and study. Of any
     other file, person and time are only known as far as the file tells, and its study is its own. The same file,
-    with the same time of its last change, gives the same objects. ``masks`` are H x W of 0 and 255, by structure.
+    with the same time of its last change, gives the same objects. ``masks`` are H x W of 0 and 255, by structure,
+    of the whole photograph, of which ``frame`` may be a reduction.
     """
     data = _read(path)
     seed = str(uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(data).hexdigest()))
@@ -71,7 +72,10 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
     if source is None or not _can_be_referred_to(source):
         was_lossy = data.startswith(JPEG) or (source is not None and source.get("LossyImageCompression") == "01")
         lossy = len(data) if was_lossy else None
-        picture = op.Picture.of_jpeg(data) or op.Picture.of_pixels(frame.pixels, lossy)
+        picture = op.Picture.of_jpeg(data)
+        if picture is None:
+            pixels = frame.pixels if frame.whole is None else read_image(path).pixels
+            picture = op.Picture.of_pixels(pixels, lossy)
         found["photograph"] = op.photograph(capture, visit, picture, shared)
         source = found["photograph"]
     headers = {capture.uid: common.header(source)}

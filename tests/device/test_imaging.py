@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
 
 from device.errors import UnreadableImageError
-from device.imaging import MOST_PIXELS, read_image
+from device.imaging import MOST_PIXELS, decode, read_image
 
 HEIGHT, WIDTH = 160, 200
 
@@ -28,6 +28,41 @@ def picture():
 
 def grey_ramp(top, dtype=np.uint16):
     return np.linspace(0, top, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("size", "enough", "seen"),
+    [
+        ((800, 640), 200, (200, 160)),
+        ((801, 641), 200, (201, 161)),  # the last pixel stands for one
+        ((800, 640), 401, (800, 640)),  # half would be too few
+        ((1600, 1280), 50, (200, 160)),  # an eighth is the least
+        ((800, 640), None, (800, 640)),
+    ],
+)
+def test_a_jpeg_is_decoded_as_small_as_is_enough(size, enough, seen, tmp_path):
+    y, x = np.mgrid[: size[1], : size[0]] // 8
+    picture = np.stack([x + 20, y + 10, (x + y) // 3], axis=-1).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.jpg", quality=97, subsampling=0)
+    for frame in (read_image(tmp_path / "a.jpg", enough), decode((tmp_path / "a.jpg").read_bytes(), "a", enough)):
+        assert frame.pixels.shape == (*seen[::-1], 3) and frame.shape == size[::-1]
+        assert frame.reduction == round(size[0] / seen[0]) and (frame.whole is None) == (seen == size)
+        assert np.abs(frame.pixels.astype(int) - picture[:: frame.reduction, :: frame.reduction]).mean() < 2
+
+
+def test_a_reduced_jpeg_is_upright_too(picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture).save(tmp_path / "a.jpg", quality=97, subsampling=0, exif=exif)
+    frame = read_image(tmp_path / "a.jpg", WIDTH // 2)
+    assert frame.pixels.shape == (WIDTH // 2, HEIGHT // 2, 3) and frame.shape == (WIDTH, HEIGHT)
+    assert np.abs(frame.pixels.astype(int) - np.rot90(picture, -1)[::2, ::2]).mean() < 2
+
+
+def test_other_formats_are_decoded_whole(picture, tmp_path):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    frame = read_image(tmp_path / "a.png", WIDTH // 4)
+    assert np.array_equal(frame.pixels, picture) and frame.whole is None
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from device import instrument as module
 from device import memory
@@ -27,6 +28,7 @@ from device.imaging import read_image
 from device.instrument import Instrument
 from device.pipeline import GLAUCOMA, Pipeline
 from device.record import now
+from device.report.evidence import evidence_of
 from device.store import Store
 from device.verdict import Outcome
 
@@ -93,6 +95,21 @@ def test_screening_the_kept_file_again_says_the_same(instrument, store):
     assert said.vcdr == pytest.approx(again.vcdr, abs=1e-4)
     assert said.glaucoma_probability == pytest.approx(again.glaucoma_probability, abs=1e-4)
     assert said.reasons == again.reasons and said.quality["score"] == pytest.approx(again.quality.score, abs=1e-4)
+
+
+def test_a_large_still_is_screened_reduced_and_recorded_whole(instrument, store, monkeypatch):
+    monkeypatch.setattr(module, "ENOUGH", 384)  # half of what the camera takes
+    visit = store.begin("P-1")
+    capture = instrument.capture(visit.uid, "OD")
+    photograph = read_image(store.picture(capture.image))
+    assert photograph.pixels.shape == (768, 768, 3)
+    for name, picture in capture.masks.items():
+        mask = np.asarray(Image.open(store.picture(picture)).convert("L"))
+        assert mask.shape == (768, 768), name
+    meant = Pipeline.load(tasks=GLAUCOMA).screen(photograph)
+    assert capture.result.disc["diameter"] == pytest.approx(meant.disc.diameter, rel=0.05)
+    assert capture.result.vcdr == pytest.approx(meant.vcdr, abs=0.12)  # 384 pixels are few
+    assert evidence_of(capture, store.picture).panels  # outlines fit the photograph
 
 
 def test_of_a_burst_the_best_is_kept_and_all_count(instrument, store, camera):

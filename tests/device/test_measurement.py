@@ -156,3 +156,16 @@ def test_the_most_probable_region_wins_not_the_largest():
     assert (disc.cx, disc.cy) == (390, 340)
     assert disc.diameter == pytest.approx(2 * math.sqrt(64 / math.pi) * 10)
     assert locate(logits * 0 - 1, Square(0, 0, 40), 40) is None
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 8), st.floats(20, 60), st.floats(20, 60), st.integers(0, 7))
+def test_an_enlarged_outline_covers_as_much(times, w, h, missing):
+    """Also where the last row and column of the photograph have no whole block of pixels."""
+    small = Region(ellipse(w, h, 99.0 - w / 2, 50.0, size=100)[:, 40:], 40, 0)  # it touches the right edge
+    shape = (100 * times - missing % times, 100 * times - missing % times)
+    grown = small.enlarged(times, shape)
+    mask = grown.in_image(shape)
+    assert set(np.unique(mask)) == {0, 255}
+    assert grown.area == pytest.approx(times**2 * small.area, rel=0.05)
+    assert np.array(grown.box()) == pytest.approx(times * np.array(small.box()), abs=times)

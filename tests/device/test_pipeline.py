@@ -6,10 +6,12 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from device import pipeline
 from device.bundle import Probability
 from device.errors import BundleError, UsageError
+from device.imaging import read_image
 from device.pipeline import Pipeline, Stopwatch
 from device.quality import Quality
 from device.verdict import Outcome
@@ -63,6 +65,24 @@ def test_masks_are_in_the_geometry_of_the_photograph():
     assert set(np.unique(disc)) == {0, 255}
     assert 2 * both / (truth.sum() + (disc > 0).sum()) > 0.97
     assert not np.any((cup > 0) & (disc == 0))
+
+
+def test_what_was_seen_reduced_is_told_in_pixels_of_the_photograph(tmp_path):
+    k, side = 3, 1201  # of which a reduction by two has 601
+    picture = paint(side, (250 * k, 190 * k), (60 * k, 66 * k), (36 * k, 33 * k))
+    Image.fromarray(picture).save(tmp_path / "eye.jpg", quality=95)
+    whole, reduced = (read_image(tmp_path / "eye.jpg", enough) for enough in (None, 600))
+    assert reduced.pixels.shape == (601, 601, 3)
+    exam = build().screen(reduced)
+    told, meant = exam.in_whole(reduced), build().screen(whole)
+    assert (told.vcdr, told.outcome) == (exam.vcdr, meant.outcome)
+    for name, value in vars(meant.disc).items():
+        assert getattr(told.disc, name) == pytest.approx(value, abs=k)
+    assert told.measures.disc_height_px == pytest.approx(meant.measures.disc_height_px, abs=k)
+    for name, region in told.masks.items():
+        mask, other = (r.in_image((side, side)) > 0 for r in (region, meant.masks[name]))
+        assert 2 * np.count_nonzero(mask & other) / (mask.sum() + other.sum()) > 0.97
+    assert meant.in_whole(whole) is meant
 
 
 def test_the_classifier_sees_the_region_of_interest_of_disc_cup():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -177,11 +178,11 @@ def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
     out, seen = tmp_path / "out", []
     real = screen._read
 
-    def look(path):
+    def look(path, enough):
         seen.append(len((out / "results.jsonl").read_bytes().splitlines()))
         if len(seen) == 3:
             raise KeyboardInterrupt
-        return real(path)
+        return real(path, enough)
 
     monkeypatch.setattr(screen, "_read", look)
     assert screen_once(photos, out, "--page") == 130
@@ -374,6 +375,28 @@ def test_names_steer_neither_terminals_nor_spreadsheets(tmp_path, monkeypatch, c
     assert {"'=1+1.png", "'+a.png", "'@a.png", "plain　眼.png"} < cells
     said = capsys.readouterr().out
     assert "\\x1b[31m\\nred\\u202e.png" in said and "\x1b" not in said and "plain　眼.png" in said
+
+
+def test_a_large_jpeg_is_told_in_its_own_pixels(tmp_path, monkeypatch):
+    """It is screened at a half of its size, and masks, numbers and DICOM objects are those of the photograph."""
+    monkeypatch.setattr(screen, "ENOUGH", 400)
+    k, side = 2, 801
+    picture = Image.fromarray(paint(side, (250 * k, 190 * k), (60 * k, 66 * k), (30 * k, 33 * k)))
+    for turned in (1, 6):  # lying on its side as well
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        picture.crop((0, 0, side, 700)).save(tmp_path / "eye.jpg", quality=95, exif=exif)
+        assert screen_once(tmp_path / "eye.jpg", tmp_path / f"out{turned}", "--dicom") == 0
+        (row,) = rows(tmp_path / f"out{turned}")
+        centre = (250 * k, 190 * k) if turned == 1 else (700 - 190 * k, 250 * k)
+        assert (row["disc"]["cx"], row["disc"]["cy"]) == pytest.approx(centre, abs=2 * k)
+        assert row["disc"]["diameter"] == pytest.approx(66 * k, rel=0.05)
+        mask = np.asarray(Image.open(tmp_path / f"out{turned}" / row["masks"]["disc"]))
+        assert mask.shape == ((700, side) if turned == 1 else (side, 700))
+        assert np.argwhere(mask).mean(0)[::-1] == pytest.approx(centre, abs=2 * k)
+        photograph = pydicom.dcmread(tmp_path / f"out{turned}" / row["dicom"]["photograph"])
+        assert (photograph.Rows, photograph.Columns) == mask.shape
+        assert photograph.pixel_array.shape[:2] == mask.shape
 
 
 def test_faz_rows(tmp_path):
