@@ -64,7 +64,7 @@ def frontier(path: Path, report: Report) -> None:
     for share, words in ((1.0, "practical roof"), (PAPER_ROOF, "target, paper"), (SMALL_ROOF, "target, small")):
         right.axhline(share, color="#444444", lw=1, ls="--" if share == 1 else ":")
         right.annotate(words, (ends[0], share), (4, 3), textcoords="offset points", fontsize=8)
-    right.set_ylim(0, 1.15)
+    right.set_ylim(0, max(1.15, 1.05 * max(_shares(m)[2] for m in points)))
     right.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
     right.set_ylabel("share of the practical roof")
     peak = _summary(roof).gmacs or 0
