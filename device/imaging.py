@@ -90,6 +90,11 @@ def decode(data: bytes, name: str, enough: int | None = None) -> Frame:
         raise UnreadableImageError(f"{name} is damaged ({error}); photograph again") from error
 
 
+def is_reduced(longest: int, enough: int) -> bool:
+    """Whether a JPEG with a longer side of ``longest`` pixels is decoded smaller where ``enough`` will do."""
+    return longest // enough > 1
+
+
 def encode_jpeg(pixels: UInt8Image, quality: int, *, keep: bool = True) -> bytes:
     """An RGB H x W x 3 picture as JPEG; at 95 and more without colour subsampling. Of a picture that need not be
     kept no copy is made: its channels are swapped in place."""
@@ -131,7 +136,8 @@ def _read_picture(file: Path | io.BytesIO, name: str, enough: int | None) -> Fra
     with image:
         _check_size(name, *image.size)
         width, height = image.size
-        if enough and (times := max(width, height) // enough) > 1:
+        if enough and is_reduced(max(width, height), enough):
+            times = max(width, height) // enough
             image.draft(None, (width // times, height // times))  # not below this; only JPEG can
         reduced = image.size != (width, height)
         image.load()

@@ -32,7 +32,7 @@ from device.errors import BusyError, StoreError
 from device.field import find_field
 from device.frame import Frame
 from device.geometry import UInt8Image
-from device.imaging import ENOUGH, decode, encode_jpeg
+from device.imaging import ENOUGH, decode, encode_jpeg, is_reduced
 from device.laterality import seen
 from device.live import Live, LivePreview
 from device.outbox import UNREAD
@@ -268,8 +268,9 @@ class Instrument(Closing):
         try:
             with self._preview.exclusive() as camera:
                 size, spare = camera.still_size(STILL_PATIENCE), memory.spare()
-                together = settings.burst > 1 and (spare is None or spare >= memory.of_burst(size))
-                need = memory.of_burst(size) if together else memory.of_capture(size)
+                for_all = memory.of_burst(size, is_reduced(max(size), ENOUGH))
+                together = settings.burst > 1 and (spare is None or spare >= for_all)
+                need = for_all if together else memory.of_capture(size)
                 room.enter_context(memory.granted(need, "a photograph"))
                 burst.taken = now()
                 for _ in range(max(1, settings.burst)):

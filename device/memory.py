@@ -21,7 +21,8 @@ MB = 2**20
 
 START = 195 * MB  # service and camera together, ready, and with the smallest photograph
 CAPTURE, CAPTURE_PIXEL = 48 * MB, 12  # bytes, and bytes for each pixel of a still
-BURST_PIXEL = 32  # where each still is screened while the next is taken
+BURST_PIXEL = 32  # where each still is screened while the next is taken ...
+BURST_REDUCED_PIXEL = 16  # ... and is so large that it is decoded at half of its size or less
 REPORT, REPORT_PIXEL = 85 * MB, 9
 DICOM, DICOM_PIXEL = 185 * MB, 13
 
@@ -112,9 +113,9 @@ def of_capture(size: tuple[int, int]) -> int:
     return CAPTURE + CAPTURE_PIXEL * size[0] * size[1]
 
 
-def of_burst(size: tuple[int, int]) -> int:
-    """The same where each still is screened while the next is taken."""
-    return CAPTURE + BURST_PIXEL * size[0] * size[1]
+def of_burst(size: tuple[int, int], reduced: bool) -> int:
+    """The same where each still is screened while the next is taken; ``reduced``, where it is decoded smaller."""
+    return CAPTURE + (BURST_REDUCED_PIXEL if reduced else BURST_PIXEL) * size[0] * size[1]
 
 
 def of_report(pixels: int) -> int:

@@ -156,9 +156,13 @@ def test_without_the_memory_for_a_burst_nobody_is_photographed(instrument, store
     assert instrument.capture(visit, "OD").result.outcome is not Outcome.UNGRADABLE
 
 
+@pytest.mark.parametrize("reduced", [True, False])
 @pytest.mark.parametrize("enough", [True, False])
-def test_where_memory_is_short_a_still_is_screened_before_the_next(instrument, store, camera, monkeypatch, enough):
-    free = memory.of_burst(camera.still_size()) - (0 if enough else 1)
+def test_where_memory_is_short_a_still_is_screened_before_the_next(
+    instrument, store, camera, monkeypatch, enough, reduced
+):
+    monkeypatch.setattr(module, "ENOUGH", 384 if reduced else 385)  # the camera takes 768
+    free = memory.of_burst(camera.still_size(), reduced) - (0 if enough else 1)
     monkeypatch.setattr(memory, "free", lambda: free)
     steps, still, screened, release = [], camera.still, module._screened, threading.Event()
 

@@ -20,7 +20,7 @@ from train.paper.studies import ABLATIONS, NETWORKS, Job, training_images
 from train.plots import COLOURS, dice_plot, finish
 from train.report import QUANTITIES
 
-MARKERS = "os^DvP*Xh<>pd"
+MARKERS = "os^DvP*Xh<>pd8H"
 
 
 def accuracy(out: Path, done: Done) -> None:

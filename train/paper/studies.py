@@ -38,6 +38,7 @@ NETWORKS = {
     "DeepLabV3+": NetworkSpec(kind="deeplabv3plus"),
     "width 32, stem": SMALL,
 }
+_CONCATENATED = structs.replace(SMALL, skips="concatenate")  # best of the ablations on the validation part
 _WIDTH_32 = NetworkSpec(kind="lwbna", width=32, dropout=0.1)
 ABLATIONS = {  # at a width at which three seeds of each are affordable
     "width 32": _WIDTH_32,
@@ -48,6 +49,7 @@ ABLATIONS = {  # at a width at which three seeds of each are affordable
     "width 16": structs.replace(_WIDTH_32, width=16),
     "width 16, stem": structs.replace(SMALL, width=16),
     "width 48, stem": structs.replace(SMALL, width=48),
+    "width 32, stem, skips concatenated": _CONCATENATED,
 }
 # As shipped; and with channels that double at each level, where narrowing has more to take away.
 _NARROWED = NetworkSpec(kind="narrow_classifier", width=32, narrowing_steps=3, stem=True, dropout=0.2)
@@ -120,7 +122,10 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "disc_cup": (NETWORKS, DISC_CUP),
     "classifiers": (CLASSIFIERS, GLAUCOMA),
     "unseen_sets": ({"width 32, stem": SMALL}, CAMERAS),  # one left out at a time
-    "longer": ({"width 32, stem, longer": SMALL}, replace(FAZ, rounds=6)),  # still the cheapest by far
+    "longer": (  # still the cheapest by far
+        {"width 32, stem, longer": SMALL, "width 32, stem, skips concatenated, longer": _CONCATENATED},
+        replace(FAZ, rounds=6),
+    ),
     "ablations": (ABLATIONS, FAZ),
     "haemorrhage": (NETWORKS, HAEMORRHAGE),
     "vessels": (NETWORKS, VESSELS),
