@@ -103,7 +103,7 @@ def device_rows(
         if point.quantity != "glaucoma_probability":
             continue
         points = Pipeline(models[0], point.name).points
-        outcomes = [[_outcome(exam, points) for exam in done] for done in exams]
+        outcomes = [[outcome(exam, points) for exam in done] for done in exams]
         if task == "glaucoma":
             ill = np.flatnonzero(graded & (label == 1))
             shares = [sum(o[i] == "refer" for i in ill) / len(ill) if len(ill) else math.nan for o in outcomes]
@@ -178,7 +178,7 @@ def _scores(exams: Sequence[Examination], graded: npt.NDArray[np.bool_]) -> metr
     return np.array([exam.glaucoma_probability for exam, g in zip(exams, graded) if g], np.float64)
 
 
-def _outcome(exam: Examination, points: dict[str, OperatingPoint]) -> str:
+def outcome(exam: Examination, points: dict[str, OperatingPoint]) -> str:
     """The outcome that ``exam`` would have with these operating points."""
     if exam.glaucoma_probability is None or exam.vcdr is None:
         return exam.outcome

@@ -1,0 +1,67 @@
+"""How often int8 changes what the device says: ``python -m quantize.verdicts [SET...]``.
+
+The clinical gate counts this on validation parts, which are small. No label is needed for it, so here it is
+counted on every photograph of whole sets (default: those without glaucoma labels, on which no rule was fitted):
+each shipped network in turn is replaced by the float network that it was made of, all else stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from device.frame import Frame
+from device.pipeline import GLAUCOMA, Examination, Model, Pipeline
+from quantize import gate
+from train.datasets import SETS, data_root
+from train.predictors import torch_stage
+from train.run import RELEASED, load_run
+
+UNLABELLED = ("idrid_b", "palm_disc")
+POINTS = ("balanced", "specificity_95")
+
+
+def main() -> None:
+    """Print a row a network: changed outcomes at each operating point, and the ratio's shift."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", default=UNLABELLED, metavar="SET")
+    parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data)")
+    given = parser.parse_args()
+    root = data_root(given.data)
+    frames = (Frame(sample.image()) for name in given.sets for sample in SETS[name](root).samples())
+    whole, floating = Pipeline.load(), {task: with_float(task) for task in GLAUCOMA}
+    by_int8: list[Examination] = []
+    by_float: dict[str, list[Examination]] = {task: [] for task in GLAUCOMA}
+    for frame in frames:
+        by_int8.append(whole.screen(frame))
+        for task, pipeline in floating.items():
+            by_float[task].append(pipeline.screen(frame))
+    points = [whole.at(point).points for point in POINTS]
+    print(
+        f"| network in float | photographs | {' | '.join(f'changed, {p}' for p in POINTS)} | ratio: shift (SD) |"
+    )
+    print("|---|---|" + "---|" * (len(POINTS) + 1))
+    for task, exams in by_float.items():
+        changed = [
+            np.mean([gate.outcome(i, p) != gate.outcome(f, p) for i, f in zip(by_int8, exams)]) for p in points
+        ]
+        both = [(i.vcdr, f.vcdr) for i, f in zip(by_int8, exams) if i.vcdr is not None and f.vcdr is not None]
+        shift = np.subtract(*np.array(both, np.float64).reshape(-1, 2).T)
+        shares = " | ".join(f"{share:.2%}" for share in changed)
+        print(f"| {task} | {len(exams)} | {shares} | {shift.mean():.4f} ({shift.std():.4f}) |")
+
+
+def with_float(task: str) -> Pipeline:
+    """The shipped pipeline with the released float network of one task. Raises BundleError or RunError where one
+    is missing."""
+    pipeline = Pipeline.load()
+    model = pipeline.models[task]
+    trained = load_run(RELEASED / model.manifest.name)
+    network = gate.FloatNetwork(torch_stage(trained.network), model.network)
+    return Pipeline(pipeline.models | {task: Model(network, model.manifest)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""Counting verdicts that int8 changes: a simulated eye, the shipped networks and the floats behind them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from device.camera.simulated import SimulatedCamera
+from device.pipeline import GLAUCOMA
+from quantize import verdicts
+from quantize.gate import FloatNetwork
+
+
+@pytest.mark.parametrize("task", GLAUCOMA)
+def test_one_network_alone_is_exchanged(task):
+    models = verdicts.with_float(task).models
+    assert [name for name, model in models.items() if isinstance(model.network, FloatNetwork)] == [task]
+
+
+class Eye(NamedTuple):
+    """A sample."""
+
+    pixels: np.ndarray
+
+    def image(self) -> np.ndarray:
+        return self.pixels
+
+
+def test_each_network_gets_a_row(tmp_path, monkeypatch, capsys):
+    class Painted:
+        def __init__(self, root):
+            assert root == tmp_path
+
+        def samples(self):
+            return [Eye(SimulatedCamera(seed=3, size=512).still().pixels), Eye(np.zeros((200, 200, 3), np.uint8))]
+
+    monkeypatch.setitem(verdicts.SETS, "painted", Painted)
+    monkeypatch.setattr("sys.argv", ["verdicts", "painted", "--data", str(tmp_path)])
+    verdicts.main()
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0].strip("| ") for row in rows] == list(GLAUCOMA)
+    for row in rows:
+        assert row[1] == "2" and {row[2], row[3]} <= {"0.00%", "50.00%"}  # black stays ungradable
+        assert abs(float(row[4].split()[0])) < 0.05
+    assert rows[-1][4].startswith("0.0000 (0.0000)")  # the classifier has no say in the ratio
