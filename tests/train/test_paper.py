@@ -19,12 +19,14 @@ from train.paper import report, runner, seeds
 from train.paper.studies import (
     ABLATIONS,
     CAMERAS,
+    FEW,
     NETWORKS,
     PROTOCOLS,
     SEEDS,
     STUDIES,
     UNTRAINED,
     Job,
+    distinct_images,
     jobs,
     training_images,
 )
@@ -108,6 +110,7 @@ def test_few_images_are_seen_as_often_in_all(protocol):
     assert np.allclose(seen, PROTOCOLS[protocol].images_seen, rtol=0.02)
     of_all = next(j.recipe.training.epochs for j in jobs(protocol) if j.study == "faz")
     assert np.allclose([r.training.epochs for r in few], of_all, rtol=0.1)  # looks at the validation part
+    assert {distinct_images(r.data) for r in few} == {r.data.images for r in few} == set(FEW)
 
 
 def test_fewer_training_images_are_a_subset_of_more(octa):

@@ -16,7 +16,7 @@ from train.evaluation import pairs
 from train.networks import build
 from train.paper.runner import Record
 from train.paper.seeds import Done, by_image, mean_cases, networks, of_study
-from train.paper.studies import ABLATIONS, NETWORKS, Job, training_images
+from train.paper.studies import ABLATIONS, NETWORKS, Job, distinct_images
 from train.plots import COLOURS, dice_plot, finish
 from train.report import QUANTITIES
 
@@ -36,11 +36,11 @@ def few_images(out: Path, done: Done) -> None:
     found = of_study(done, "few_images", "faz")
     by_count: dict[int, list[tuple[Job, Record]]] = {}
     for j, r in found:
-        by_count.setdefault(training_images(j.recipe.data), []).append((j, r))
+        by_count.setdefault(distinct_images(j.recipe.data), []).append((j, r))
     counts = sorted(by_count)
     if len(counts) < 2:
         return
-    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.4, 4.2), layout="constrained")
     for i, (name, colour) in enumerate(zip(networks(found), COLOURS)):
         seeds = {n: by_image(by_count[n], name, "dice_faz") for n in counts}
         means = {n: s.mean(1) for n, s in seeds.items() if s.size}
@@ -53,7 +53,7 @@ def few_images(out: Path, done: Done) -> None:
     axes.minorticks_off()
     axes.set_xlabel("training images")
     axes.set_ylabel("Dice of the FAZ, test part")
-    axes.legend(fontsize=9, frameon=False, loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", fontsize=9, frameon=False)
     title = "Dice by the number of training images; bars: lowest and highest seed"
     finish(figure, axes, title, out / "few_images.png")
 

@@ -186,5 +186,14 @@ def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data,
 
 def training_images(data: DataSpec) -> int:
     """Images of an epoch: those of each set's training part, as often as the recipe repeats them."""
-    parts = {name: sum(part == "train" for _, part in read_split(name).values()) for name in data.sets}
-    return sum(times * min(data.images or parts[name], parts[name]) for name, times in data.sets.items())
+    return sum(times * _distinct(name, data) for name, times in data.sets.items())
+
+
+def distinct_images(data: DataSpec) -> int:
+    """The same without repeats: how many images there are to learn from."""
+    return sum(_distinct(name, data) for name in data.sets)
+
+
+def _distinct(name: str, data: DataSpec) -> int:
+    there = sum(part == "train" for _, part in read_split(name).values())
+    return min(data.images or there, there)
