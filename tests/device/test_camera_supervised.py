@@ -20,7 +20,7 @@ from device.language import Translator
 FAILING = Path(__file__).with_name("failing_camera.py")
 
 
-def children() -> set[int]:
+def running() -> set[int]:
     return {
         int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
     }
@@ -53,11 +53,12 @@ def failing(failure: str, folder: Path | str = "-", **more) -> SupervisedCamera:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
-    """Every test ends without processes or file descriptors of its own."""
-    before, descriptors = children(), len(os.listdir("/proc/self/fd"))
-    yield
-    assert eventually(lambda: children() <= before)
+def children():
+    """Tells the processes that a test has started, for those of other tests run all the while (tests/conftest.py).
+    It ends without any, and without file descriptors of its own."""
+    others, descriptors = running(), len(os.listdir("/proc/self/fd"))
+    yield lambda: running() - others
+    assert eventually(lambda: running() <= others)
     assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
@@ -74,13 +75,13 @@ def test_it_gives_what_the_camera_in_it_gives():
         assert camera.preview(20).pixels.shape == (128, 128, 3)
 
 
-def test_controls_reach_the_camera_and_outlive_its_process():
+def test_controls_reach_the_camera_and_outlive_its_process(children):
     with SupervisedCamera("simulated:3?size=256", pause=0) as camera:
         camera.set(Controls(exposure_us=2500, focus=1.5))
         assert (camera.still().exposure_us, camera.still().focus) == (2500, 1.5)
         camera.set(Controls(exposure_us=5000))
         assert camera.still().exposure_us == 5000
-        os.kill((children()).pop(), signal.SIGKILL)
+        os.kill(children().pop(), signal.SIGKILL)
         with pytest.raises(CameraError, match="signal SIGKILL"):
             camera.still()
         assert camera.still().exposure_us == 5000
@@ -117,7 +118,7 @@ def test_a_camera_that_hangs_while_it_opens_is_given_its_time_and_no_more(tmp_pa
         assert camera.preview(20).pixels.shape == (128, 128, 3)
 
 
-def test_a_camera_that_does_not_close_is_killed():
+def test_a_camera_that_does_not_close_is_killed(children):
     camera = failing("stuck")
     camera.preview(20)
     (child,) = children()
@@ -148,7 +149,7 @@ def test_closing_ends_a_picture_that_another_thread_waits_for():
     assert errors == ["the camera is closed; open it again"]
 
 
-def test_the_camera_outlives_the_thread_that_started_it():
+def test_the_camera_outlives_the_thread_that_started_it(children):
     with SupervisedCamera("simulated?size=128") as camera:
         thread = threading.Thread(target=camera.preview, args=(20,))
         thread.start()
@@ -180,7 +181,7 @@ threading.Event().wait()
         assert eventually(lambda: gone(child))
 
 
-def test_hundreds_of_pictures_and_restarts_leave_nothing_behind():
+def test_hundreds_of_pictures_and_restarts_leave_nothing_behind(children):
     """The autouse fixture counts processes and descriptors; here memory is looked at."""
     with SupervisedCamera("simulated:1?size=512", pause=0) as camera:
 
