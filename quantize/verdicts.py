@@ -31,7 +31,8 @@ def main() -> None:
     given = parser.parse_args()
     root = data_root(given.data)
     frames = (Frame(sample.image()) for name in given.sets for sample in SETS[name](root).samples())
-    whole, floating = Pipeline.load(), {task: with_float(task) for task in GLAUCOMA}
+    whole = Pipeline.load()
+    floating = {task: with_float(whole, task) for task in GLAUCOMA}
     by_int8: list[Examination] = []
     by_float: dict[str, list[Examination]] = {task: [] for task in GLAUCOMA}
     for frame in frames:
@@ -53,10 +54,8 @@ def main() -> None:
         print(f"| {task} | {len(exams)} | {shares} | {shift.mean():.4f} ({shift.std():.4f}) |")
 
 
-def with_float(task: str) -> Pipeline:
-    """The shipped pipeline with the released float network of one task. Raises BundleError or RunError where one
-    is missing."""
-    pipeline = Pipeline.load()
+def with_float(pipeline: Pipeline, task: str) -> Pipeline:
+    """The same networks, but one task's is the released float network. Raises RunError where that is missing."""
     model = pipeline.models[task]
     trained = load_run(RELEASED / model.manifest.name)
     network = gate.FloatNetwork(torch_stage(trained.network), model.network)

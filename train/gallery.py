@@ -6,7 +6,6 @@ the healthy with the highest. It shows photographs: it stays with whoever may se
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from device.geometry import Square, UInt8Image, crop
+from device.localization import extent_of
+from device.segmentation import Region
 from train.datasets import Sample
 from train.evaluation import Case
 from train.report import STRUCTURES
@@ -109,11 +110,10 @@ def _panel(axes: plt.Axes, row: Row, case: Case, sample: Sample) -> None:
 
 def _around(mask: UInt8Image, times: float) -> Square:
     """A square so many times as wide as what is marked; the whole picture where nothing is, or were it larger."""
-    ys, xs = np.nonzero(mask)
-    side = times * (max(np.ptp(ys), np.ptp(xs)) + 1) if len(ys) else math.inf
-    if side >= max(mask.shape):
+    marked = extent_of(Region(mask, 0, 0))
+    if marked is None or times * marked.diameter >= max(mask.shape):
         return Square.whole(*mask.shape)
-    return Square.around((xs.min() + xs.max() + 1) / 2, (ys.min() + ys.max() + 1) / 2, side)
+    return Square.around(marked.cx, marked.cy, times * marked.diameter)
 
 
 def _said(row: Row, case: Case) -> str:

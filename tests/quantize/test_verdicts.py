@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from device.camera.simulated import SimulatedCamera
-from device.pipeline import GLAUCOMA
+from device.pipeline import GLAUCOMA, Pipeline
 from quantize import verdicts
 from quantize.gate import FloatNetwork
 
 
 @pytest.mark.parametrize("task", GLAUCOMA)
 def test_one_network_alone_is_exchanged(task):
-    models = verdicts.with_float(task).models
+    models = verdicts.with_float(Pipeline.load(), task).models
     assert [name for name, model in models.items() if isinstance(model.network, FloatNetwork)] == [task]
 
 

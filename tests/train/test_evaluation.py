@@ -103,9 +103,8 @@ def test_a_cup_beyond_the_disc_is_clipped_as_on_the_device(samples):
 def test_a_blind_network_is_counted(samples):
     cases = network_cases("disc_cup", samples, by_colour(300, 300), SIZE)
     figures = headline(cases)
-    assert figures.keys() >= {"images", "dice_disc", "dice_cup", "dice_cup_high"}
-    assert not any("vcdr" in name for name in figures)  # none was measured, so none has an error
-    assert figures.pop("images") == 3 and set(figures.values()) == {0.0}
+    nothing = {f"dice_{name}{end}": 0 for name in ("disc", "cup") for end in ("", "_low", "_high")}
+    assert figures == {"images": 3, **nothing}  # no vCDR to have an error
     assert all(math.isnan(c.values["hd95_disc"]) and math.isnan(c.values["vcdr"]) for c in cases)
     (disc, cup) = report.overlap_rows("torch", "painted", cases)
     assert disc["Dice (mean ± SD)"] == "0.0000 ± 0.0000" and disc["HD95, px (median)"] == ""
