@@ -105,7 +105,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     intended_use: str
     created: str
     members: dict[str, str]  # member -> SHA-256
-    certainty: float | None = None  # mean logit inside an outline below which nothing was found (segmentation)
+    # Segmentation: mean logit inside an outline below which nothing was found; haemorrhages: largest of a piece.
+    certainty: float | None = None
     gate: tuple[GateRow, ...] = ()  # what int8 cost; empty in bundles from before the gate
 
 

@@ -88,8 +88,9 @@ def to_int8(image: UInt8Image) -> Int8Image:
     return np.bitwise_xor(image, 0x80).view(np.int8)
 
 
-def mask_in_image(logits: Int8Image, zero_point: int, square: Square, shape: tuple[int, int]) -> UInt8Image:
-    """Threshold int8 logits at zero and put the mask back into the geometry of the photograph.
+def mask_in_image(logits: Int8Image, above: int, square: Square, shape: tuple[int, int]) -> UInt8Image:
+    """Where int8 logits are ``above`` a value (their zero point: more likely than not), in the geometry of the
+    photograph.
 
     ``logits`` (h x w, of any grid size) cover ``square``; they are enlarged bilinearly *before* the
     threshold, which keeps the outline at sub-grid precision. Returns H x W ``uint8`` of 0 and 255.
@@ -98,7 +99,7 @@ def mask_in_image(logits: Int8Image, zero_point: int, square: Square, shape: tup
     fine = cv2.resize(
         np.bitwise_xor(logits.view(np.uint8), 0x80), (square.side, square.side), interpolation=cv2.INTER_LINEAR
     )
-    inside = (fine > zero_point + 128).view(np.uint8) * np.uint8(255)
+    inside = (fine > above + 128).view(np.uint8) * np.uint8(255)
     out = np.zeros((height, width), np.uint8)
     x0, y0 = max(square.x, 0), max(square.y, 0)
     x1, y1 = min(square.x + square.side, width), min(square.y + square.side, height)

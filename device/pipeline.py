@@ -334,20 +334,20 @@ class Pipeline:
         )
 
     def _scattered(self, task: str, pixels: UInt8Image, square: Square, clock: Stopwatch) -> Region:
-        """What a network marks in the tiles over a field of view, in one mask of the whole photograph."""
+        """What a network marks in the tiles over a field of view, in one mask of the whole photograph: pieces that
+        are as certain somewhere as the bundle asks for."""
         shape, spec = pixels.shape[:2], self.models[task].network.output
-        mask = np.zeros(shape, np.uint8)
+        least = spec.zero_point + int((self.models[task].manifest.certainty or 0.0) / spec.scale)
+        masks = {above: np.zeros(shape, np.uint8) for above in (spec.zero_point, least)}
         for tile, part in tiles.over(square, shape, self.models[task].network.input.shape[1]):
             raw = self._run(task, self._see(task, pixels, tile, clock), clock)[0]
             with clock.stage("geometry"):
-                seen = mask_in_image(
-                    np.ascontiguousarray(raw[..., 0]),
-                    spec.zero_point,
-                    Square(0, 0, tile.side),
-                    (tile.side, tile.side),
-                )
-                mask[part] = seen[tiles.within(tile, part)]
-        return Region(mask, 0, 0)
+                logits, square_of_tile = np.ascontiguousarray(raw[..., 0]), Square(0, 0, tile.side)
+                for above, mask in masks.items():
+                    seen = mask_in_image(logits, above, square_of_tile, (tile.side, tile.side))
+                    mask[part] = seen[tiles.within(tile, part)]
+        with clock.stage("geometry"):
+            return Region(segmentation.certain_pieces(masks[spec.zero_point], masks[least]), 0, 0)
 
     def _locate(self, pixels: UInt8Image, field_square: Square, view: str, clock: Stopwatch) -> Disc | None:
         height, width = pixels.shape[:2]

@@ -30,7 +30,7 @@ class Converted:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A network that was trained on in int8 arithmetic, and the ranges that were trained with it."""
+    """A network with ranges of its own: narrowed ones, or those that were trained with it in int8 arithmetic."""
 
     network: torch.nn.Module
     ranges: Ranges
@@ -55,7 +55,7 @@ def convert_network(
     operators = convert.int8_operators(int8)
     floating = convert.to_float(graph)
     serialized = exported.SerializeToString()
-    before = network if tuned else None
+    before = network if tuned and tuned.network is not network else None
     checks = compare_chain(converted, serialized, floating, int8, parity, before, scattered)
     return Converted(serialized, floating, int8, operators, checks)
 

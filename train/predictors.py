@@ -14,6 +14,7 @@ import torch
 
 from device.errors import MissingExtraError
 from device.geometry import UInt8Image, to_int8
+from device.pipeline import Runs
 from device.runtime import Network
 
 Logits = npt.NDArray[np.float32]
@@ -64,8 +65,12 @@ def float_stage(model: bytes, threads: int = 1) -> Predictor:
 
 
 def int8_stage(model: bytes, threads: int = 1, reference: bool = False, delegate: bool = True) -> Predictor:
-    """The int8 TFLite model in the device's own runtime, its logits dequantized (one LSB = the output's scale)."""
-    network = Network(model, threads=threads, reference=reference, delegate=delegate)
+    """The int8 TFLite model in the device's own runtime, ``dequantized``."""
+    return dequantized(Network(model, threads=threads, reference=reference, delegate=delegate))
+
+
+def dequantized(network: Runs) -> Predictor:
+    """What runs in a device pipeline, with float logits (one LSB = the output's scale)."""
     scale, zero_point = np.float32(network.output.scale), network.output.zero_point
     return lambda image: (network.run(to_int8(image)[None])[0].astype(np.float32) - zero_point) * scale
 

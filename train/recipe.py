@@ -87,9 +87,11 @@ class GateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QuantizationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Fine-tuning in the device's int8 arithmetic before a bundle is made; its other settings are those above."""
+    """How ranges become those of a bundle, and fine-tuning in the device's int8 arithmetic before it is made
+    (whose other settings are those above)."""
 
-    epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  # 0: calibrated ranges alone
+    clipping_images: Annotated[int, msgspec.Meta(ge=0)] = 0  # ranges are narrowed on so many; 0: the extremes stay
+    epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  # of fine-tuning
     lr: float = 1e-4
 
 

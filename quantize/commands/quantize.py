@@ -24,7 +24,8 @@ from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize import decision, gate, measure, parity, sensitivity
 from quantize.card import gate_table, licence, model_card
-from quantize.chain import Converted, convert_network
+from quantize.chain import Converted, Tuned, convert_network
+from quantize.clipping import clip
 from quantize.finetune import finetune, simulate
 from quantize.mcu import command as mcu
 from quantize.tools import versions
@@ -79,10 +80,19 @@ def run(args: argparse.Namespace) -> int:
     pooled = {name: [s for samples in sets.values() for s in samples] for name, sets in parts.items()}
 
     calibration = measure.inputs(recipe, pooled["train"], args.calibration)
+    spec = recipe.quantization
     tuned = None
     metrics: dict[str, dict[str, float]] = {}
-    if recipe.quantization.epochs:
+    report: dict[str, Any] = {}
+    if spec.clipping_images or spec.epochs:
         simulation = simulate(trained.network, recipe.size, calibration)
+    if spec.clipping_images:
+        images = measure.inputs(recipe, pooled["train"], spec.clipping_images)
+        clipping = clip(simulation, trained.network, images)
+        print(clipping)
+        report["clipping"] = clipping.as_dict()
+        tuned = Tuned(trained.network, simulation.export()[1])
+    if spec.epochs:
         metrics["validation, int8 before fine-tuning"] = headline(
             network_cases(recipe.task, pooled["val"], torch_stage(simulation), recipe.size)
         )
@@ -94,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
     (trained.folder / "model.onnx").write_bytes(converted.onnx)
     (trained.folder / "float.tflite").write_bytes(converted.float_tflite)
     (trained.folder / "int8.tflite").write_bytes(converted.int8_tflite)
-    report: dict[str, Any] = {
+    report |= {
         "operators": converted.operators,
         "bytes": len(converted.int8_tflite),
         "parity": [check.as_dict() for check in converted.checks],
@@ -123,9 +133,9 @@ def run(args: argparse.Namespace) -> int:
     _write_report(trained.folder, report)
     sensitivity.plot(trained.folder / "noise.png", noises, f"{recipe.name} {args.version}")
 
-    images = {name: {part: len(parts[part][name]) for part in parts} for name in recipe.data.sets}
+    counts = {name: {part: len(parts[part][name]) for part in parts} for name in recipe.data.sets}
     floating, int8 = gate.networks(stages["float"], converted.int8_tflite)
-    described = describe(recipe, converted, args.version, metrics, images)
+    described = describe(recipe, converted, args.version, metrics, counts)
     manifest = with_rule(described, int8, recipe, parts["val"])
     for point in manifest.operating_points:
         print(
@@ -133,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
             f"specificity {point.specificity:.3f} ({point.measured_on})"
         )
     if manifest.certainty is not None:
-        print(f"least certainty of an outlined disc: {manifest.certainty:.2f}")
+        print(f"least certainty of what is outlined: {manifest.certainty:.2f}")
 
     rule = with_rule(described, floating, recipe, parts["val"])
     rows = (
@@ -218,8 +228,8 @@ def with_rule(
     manifest: bundle.Manifest, network: Runs, recipe: Recipe, validation: dict[str, list[Sample]]
 ) -> bundle.Manifest:
     """The manifest with what is fitted to a network on the validation part: a classifier's probability constants
-    and operating points, measured by the whole device pipeline (with the shipped disc_finder and disc_cup), or
-    disc_cup's least certainty."""
+    and operating points, measured by the whole device pipeline (with the shipped disc_finder and disc_cup), or how
+    certain disc_cup and haemorrhage must be."""
     if recipe.task_spec.kind == "classification":
         classifier = Model(network, decision.provisional(manifest))
         models = Pipeline.load(tasks=("disc_finder", "disc_cup")).models | {manifest.task: classifier}
@@ -230,8 +240,10 @@ def with_rule(
             decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
         )
         return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
+    samples = [s for of_set in validation.values() for s in of_set]
+    if recipe.task == "haemorrhage":  # a healthy fovea, dust and ends of vessels look a little like them
+        return msgspec.structs.replace(manifest, certainty=measure.least_peak(recipe, network, samples))
     if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all
-        samples = [s for of_set in validation.values() for s in of_set]
         least = measure.least_certainty(network, measure.inputs(recipe, samples, len(samples)))
         return msgspec.structs.replace(manifest, certainty=least)
     return manifest

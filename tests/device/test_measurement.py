@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from device import measurement
 from device.geometry import Square
 from device.localization import locate, most_probable
-from device.segmentation import Region, certainty, clean, regions
+from device.segmentation import Region, certain_pieces, certainty, clean, regions
 
 
 def ellipse(w, h, cx=200.0, cy=200.0, size=400, angle=0.0):
@@ -127,6 +127,19 @@ def test_certainty_is_the_mean_logit_of_what_is_inside():
     assert certainty(logits, -20, 0.5) == 0.0
     logits[2:4], logits[4] = 0, 40
     assert certainty(logits, -20, 0.5) == pytest.approx((2 * 10 + 30) / 3)
+
+
+def test_pieces_with_a_certain_pixel_stay_whole():
+    mask = np.zeros((6, 8), np.uint8)
+    mask[0, 0:3] = mask[1, 3] = 255  # joined at a corner
+    mask[3:5, 1:3] = mask[5, 5:8] = 255
+    certain = np.zeros_like(mask)
+    certain[1, 3] = certain[5, 7] = certain[3, 6] = 255  # the last is outside of all pieces
+    expected = mask.copy()
+    expected[3:5, 1:3] = 0
+    np.testing.assert_array_equal(certain_pieces(mask, certain), expected)
+    assert not certain_pieces(mask, np.zeros_like(mask)).any()
+    np.testing.assert_array_equal(certain_pieces(mask, mask), mask)
 
 
 def test_clean_keeps_the_largest_and_fills_it():

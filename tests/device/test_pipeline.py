@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.device.eye import (
     CUP_GREEN,
     DISC_GREEN,
     SIZE,
+    SPOT_GREEN,
     ColourNetwork,
     build,
     frame,
@@ -248,6 +250,27 @@ def test_haemorrhages_are_marked_in_their_place_whatever_the_photographs_size():
         assert found.largest_px == pytest.approx(math.pi * (9.5 * scale) ** 2, rel=0.25)
         lit = math.pi * (0.48 * 400 * scale) ** 2
         assert found.field_percent == pytest.approx(100 * found.area_px / lit, rel=0.03)
+
+
+def test_pieces_that_are_certain_nowhere_are_not_marked():
+    """A grey spot, and a white one with a grey edge: all of that one is marked, certain in its middle."""
+    picture = paint(400, **NO_DISC)
+    for x, y, radius, green in ((120, 200, 8, 190), (260, 270, 14, 190), (260, 270, 7, 255)):
+        cv2.circle(picture, (x, y), radius, (255, green, 255), -1)
+    machine = build()
+    model = machine.models["haemorrhage"]
+    grey, white = ((green - SPOT_GREEN) / 2 * model.network.output.scale for green in (190, 255))
+
+    def found(certainty):
+        manifest = msgspec.structs.replace(model.manifest, certainty=certainty)
+        machine.models["haemorrhage"] = replace(model, manifest=manifest)
+        return machine.mark_haemorrhages(frame(picture)).haemorrhages
+
+    everything = found(None)
+    assert everything.count == 2
+    certain = found((grey + white) / 2)
+    assert (certain.count, certain.area_px) == (1, everything.largest_px)
+    assert found(grey - 1) == everything and found(white + 1).count == 0
 
 
 def test_an_eye_without_haemorrhages_has_none():

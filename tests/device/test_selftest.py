@@ -70,7 +70,7 @@ def test_an_instrument_that_is_well(store):
     checks = selftest.run(store=store, camera=SimulatedCamera(seed=3), board=WELL)
     assert [check.name for check in checks] == [
         "camera", "models", "model disc_cup-0.1.0.tnh", "model disc_finder-0.1.0.tnh", "model faz-0.1.0.tnh",
-        "model glaucoma-0.1.0.tnh", "storage", "clock", "power", "temperature",
+        "model glaucoma-0.1.0.tnh", "model haemorrhage-0.1.0.tnh", "storage", "clock", "power", "temperature",
         "memory",
     ]  # fmt: skip
     for check in checks:

@@ -9,7 +9,7 @@ from device import bundle
 from device.runtime import Network
 
 
-@pytest.mark.parametrize("task", ["disc_finder", "disc_cup", "glaucoma", "faz"])
+@pytest.mark.parametrize("task", ["disc_finder", "disc_cup", "glaucoma", "faz", "haemorrhage"])
 def test_shipped_bundles(task):
     """Each is small, int8 with every operator counted, taken by XNNPACK, and reproduces its golden vectors."""
     (path,) = bundle.SHIPPED.glob(f"{task}-*.tnh")

@@ -76,7 +76,8 @@ class Data:
 FAZ = Data("faz", {"octa_faz": 1}, AugmentSpec(photometry=0.4, flip_vertical=True, rotate_degrees=180.0))
 DISC_CUP = Data("disc_cup", {"refuge_crops": 1, "drishti_gs1": 3}, AugmentSpec())
 _TILES = AugmentSpec(photometry=0.3, flip_vertical=True, rotate_degrees=180.0)
-HAEMORRHAGE = Data("haemorrhage", {"idrid_a": 8}, _TILES)  # tiles of a photograph in an epoch
+# Tiles of a photograph in an epoch; one round teaches nothing.
+HAEMORRHAGE = Data("haemorrhage", {"idrid_a": 8}, _TILES, rounds=6)
 VESSELS = Data("vessels", {"chase_db1": 20}, _TILES)
 GLAUCOMA = Data(
     "glaucoma", {"acrima": 1, "refuge_crops": 1, "airogs_subset": 2}, AugmentSpec(flip_vertical=True), rounds=4
