@@ -72,8 +72,8 @@ class Simulation(nn.Module):  # type: ignore[misc]
         unknown = sorted({n.op_type for n in graph.nodes} - OPERATORS.keys())
         if unknown:
             raise UnsupportedOperatorError(
-                f"operators without a simulation: {', '.join(unknown)}; quantize without fine-tuning, "
-                "or add their reference kernels to quantize/simulation.py"
+                f"operators without a simulation: {', '.join(unknown)}; quantize with neither fine-tuning nor "
+                "clipping_images, or add their reference kernels to quantize/simulation.py"
             )
         self.graph = graph
         names = [i for node in graph.nodes if node.op_type in _WEIGHTED for i in node.input[1:] if i]
