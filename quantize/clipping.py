@@ -11,19 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from quantize.calibration import Images
 from quantize.simulation import Simulation
+from train.loop import Machine, to_input
 
-Images = npt.NDArray[np.uint8]
 NARROWER = 0.85  # a step
 LEAST_GAIN = 0.002  # share of the error that a step must take away: less is chance
 BATCH = 8
@@ -42,15 +40,12 @@ class Clipping:
         gain = self.before / self.after if self.after else 1.0
         return f"{len(self.left)} ranges narrowed: squared error of the probabilities {gain:.1f} times smaller"
 
-    def as_dict(self) -> dict[str, Any]:
-        """For reports."""
-        return asdict(self)
-
 
 def clip(simulation: Simulation, network: nn.Module, images: Images) -> Clipping:
     """Narrow the ranges of ``simulation`` towards the probabilities of the float ``network`` on N x S x S x 3
     ``uint8`` training images. Takes some two passes over the images for each range: minutes."""
-    batches = [to_input(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
+    batches = [to_input(x, Machine.here("cpu")) for x in pixels.split(BATCH)]
     growth, names = simulation.growth, simulation.names
     simulation.eval()
     with torch.no_grad():
@@ -77,8 +72,3 @@ def clip(simulation: Simulation, network: nn.Module, images: Images) -> Clipping
 
 def _probabilities(network: nn.Module, batches: Sequence[Tensor]) -> Tensor:
     return torch.cat([torch.sigmoid(network(x)) for x in batches])
-
-
-def to_input(images: Images) -> Tensor:
-    """N x S x S x 3 ``uint8`` to what networks take."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last).float() / 255

@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         images = measure.inputs(recipe, pooled["train"], spec.clipping_images)
         clipping = clip(simulation, trained.network, images)
         print(clipping)
-        report["clipping"] = clipping.as_dict()
+        report["clipping"] = msgspec.to_builtins(clipping)
         tuned = Tuned(trained.network, simulation.export()[1])
     if spec.epochs:
         metrics["validation, int8 before fine-tuning"] = headline(

@@ -10,13 +10,14 @@ import torch
 
 from quantize.calibration import calibrate
 from quantize.chain import Tuned, convert_network
-from quantize.clipping import NARROWER, Clipping, clip, to_input
+from quantize.clipping import NARROWER, Clipping, clip
 from quantize.export import to_onnx
 from quantize.finetune import simulate
 from quantize.onnx_to_tf import Graph
 from quantize.simulation import Simulation
 from tests.quantize.conftest import SIZE, Tiny, as_tensor, discs
 from tests.quantize.test_simulation import compare
+from train.loop import Machine, to_input
 
 IMAGES = 4
 WIDE = ("relu", "relu_1")  # of the first two convolutions
@@ -89,4 +90,5 @@ def test_a_classifier_is_narrowed_too(classifier):
 
 
 def test_inputs_are_those_that_networks_are_trained_on(images):
-    assert torch.equal(to_input(images), as_tensor(images))
+    given = to_input(torch.from_numpy(images).permute(0, 3, 1, 2), Machine.here("cpu"))
+    assert torch.equal(given, as_tensor(images))
