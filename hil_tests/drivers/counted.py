@@ -2,8 +2,8 @@
 """Runs inside of the machine that counts instructions; the last line that it prints is JSON.
 
 The machine's clock goes on by a nanosecond with each instruction, and while it waits it leaps to the next timer.
-So everything is done once before it is measured, which brings all files into memory, and then twice: a leap that
-came in nevertheless can only have added, so of two figures for the same thing the smaller one counts.
+So everything is done once before it is measured, which brings all files into memory, and then several times: a leap
+that came in nevertheless can only have added, so of all figures for the same thing the smallest one counts.
 """
 
 import json
@@ -15,12 +15,13 @@ import sys
 import time
 
 PHOTOGRAPH = "/job/photograph.png"
-TWICE = 2  # processes; and photographs of each: the first is cold, the next one is warm
+TWICE = 2  # processes
+PHOTOGRAPHS = 4  # of each process: the first is cold, the next ones are warm
 ALONE = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 JOURNAL = "/tmp/journal"
 
 
-def screened(out, times=TWICE):
+def screened(out, times=PHOTOGRAPHS):
     """Nanoseconds and peak memory (kB) of a process, and the row of each photograph."""
     command = ["tenohira", "screen", *[PHOTOGRAPH] * times, "--json", "--threads", "1", "--out", out]
     with open(JOURNAL, "a") as journal:
