@@ -2,8 +2,8 @@
 """Runs inside of the machine that counts instructions; the last line that it prints is JSON.
 
 The machine's clock goes on by a nanosecond with each instruction, and while it waits it leaps to the next timer.
-So everything is done once before it is measured, which brings all files into memory, and then several times: a leap
-that came in nevertheless can only have added, so of all figures for the same thing the smallest one counts.
+So everything is done once before it is measured, which brings all files into memory, and then several times: a
+leap that came in nevertheless can only have added, so of all figures for the same thing the smallest one counts.
 """
 
 import json
