@@ -54,12 +54,13 @@ def finetune(run: Run, root: Path, simulation: Simulation) -> Tuned:
             warmup_epochs=0.0,
             precision="float32",
             ema=0.0,
+            teacher="",
         ),
     )
     folder = run.folder / FOLDER
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    train(recipe, root, folder, Machine.here("cpu"), network=simulation, teacher=run.network.eval())
+    train(recipe, root, folder, Machine.here("cpu"), network=simulation, imitated=run.network.eval())
     simulation.load_state_dict(torch.load(folder / "best.pt", weights_only=True)["model"])
     weights, ranges = simulation.eval().export()
     return Tuned(with_folded(run.network, weights), ranges)

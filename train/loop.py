@@ -30,10 +30,10 @@ from train.augment import example
 from train.datasets import Sample, load_split
 from train.errors import DataError, RunError
 from train.inputs import Prepared, prepare
-from train.losses import UNKNOWN, classification_loss, enlarge, segmentation_loss
+from train.losses import UNKNOWN, classification_loss, enlarge, segmentation_loss, taught
 from train.networks import build
 from train.recipe import Recipe
-from train.run import find_run
+from train.run import Run, find_run, load_run
 
 Report = Callable[[str], None]
 
@@ -54,7 +54,7 @@ class Examples(Dataset):
         x, y = example(self.recipe, p, rng)
         image = torch.from_numpy(x).permute(2, 0, 1)
         if self.recipe.task_spec.kind == "classification":
-            return image, torch.tensor(float(p.sample.labels[self.recipe.task]))
+            return image, torch.tensor(float(p.sample.labels.get(self.recipe.task, UNKNOWN)))
         target = torch.from_numpy(y).permute(2, 0, 1).to(torch.int16)
         for c, name in enumerate(self.recipe.task_spec.classes):
             if name not in p.masks:  # nobody outlined it here: the loss leaves it out
@@ -107,14 +107,15 @@ def train(
     workers: int = 0,
     stop_after: int | None = None,
     network: nn.Module | None = None,
-    teacher: nn.Module | None = None,
+    imitated: nn.Module | None = None,
 ) -> State:
     """Train ``recipe`` into ``folder``, continuing there if it holds a checkpoint.
 
     ``stop_after`` ends this call after so many epochs (the run stays resumable); ``network`` is trained on, where
-    given, instead of the recipe's own; the logits of ``teacher``, where given, are the target instead of labels.
+    given, instead of the recipe's own; the logits of ``imitated``, where given, are the target instead of labels.
     Returns the state reached.
-    Raises DataError where data are missing, RunError where the folder holds another recipe's run.
+    Raises DataError where data are missing, RunError where the folder holds another recipe's run, or the recipe
+    names one that is not there.
     """
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
@@ -124,6 +125,9 @@ def train(
         if recipe.training.init:
             start_from(network, find_run(recipe.training.init))
     network.to(machine.device, memory_format=torch.channels_last)
+    teacher = load_run(recipe.training.teacher) if recipe.training.teacher else None
+    if teacher is not None:
+        teacher.network.to(machine.device, memory_format=torch.channels_last)
     averaged = (
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.training.ema), use_buffers=True)
         if recipe.training.ema
@@ -139,7 +143,7 @@ def train(
         while state.epoch < end and state.epoch - state.best_epoch <= recipe.training.patience:
             start = time.monotonic()
             loss = _one_epoch(
-                recipe, parallel, averaged, optimizer, training, state.epoch, machine, workers, teacher
+                recipe, parallel, averaged, optimizer, training, state.epoch, machine, workers, teacher, imitated
             )
             kept = averaged.module if averaged is not None else network
             figures = {"epoch": state.epoch, "loss": loss, **validate(recipe, kept, validation, machine)}
@@ -217,16 +221,28 @@ def _load(recipe: Recipe, root: Path, report: Report) -> tuple[Examples, Example
     validation: list[Prepared] = []
     for name, times in recipe.data.sets.items():
         part = [prepare(recipe.task, s) for s in _some(load_split(root, name, "train"), recipe.data.images)]
+        if not recipe.training.teacher:
+            _must_be_labelled(recipe, name, part)
         training += part * times
         report(f"{name}: {len(part)} training images x {times}")
     for name in recipe.data.validate or tuple(recipe.data.sets):
         part = [prepare(recipe.task, s) for s in load_split(root, name, "val")]
+        _must_be_labelled(recipe, name, part)
         if recipe.task_spec.scattered:  # as many tiles of each photograph as in training, always the same ones
             part = [t for p in part for t in tiles.fixed(recipe, p, recipe.data.sets.get(name, 1))]
         validation += part
     if not training or not validation:
         raise DataError(f"recipe {recipe.name!r}: no training or no validation images; name sets in [data]")
     return Examples(recipe, training, True), Examples(recipe, validation, False)
+
+
+def _must_be_labelled(recipe: Recipe, name: str, part: Sequence[Prepared]) -> None:
+    """Of a segmentation's sets, masks that are absent are left out of the loss one by one."""
+    if recipe.task_spec.kind == "classification" and any(recipe.task not in p.sample.labels for p in part):
+        raise DataError(
+            f"{name} has no labels of {recipe.task}: to train on it, name a teacher in [training]; "
+            "to validate, name other sets in [data] validate"
+        )
 
 
 def _some(samples: list[Sample], count: int) -> list[Sample]:
@@ -258,7 +274,7 @@ def learning_rate(recipe: Recipe, epoch: float) -> float:
 
 
 def _one_epoch(
-    recipe, network, averaged, optimizer, data: Examples, epoch, machine: Machine, workers, teacher
+    recipe, network, averaged, optimizer, data: Examples, epoch, machine: Machine, workers, teacher, imitated
 ) -> float:
     network.train()
     data.epoch = epoch
@@ -271,15 +287,18 @@ def _one_epoch(
         with torch.autocast(machine.device.type, torch.bfloat16, enabled=half):
             logits = network(to_input(x, machine))
         logits = logits.float()
+        y = y.to(machine.device).float()
+        if recipe.task_spec.kind == "segmentation":
+            y = torch.where(y < 0, UNKNOWN, y / 255)
         if teacher is not None:
+            y = taught(y, _says(teacher, to_input(x, machine)), recipe.training.teacher_weight)
+        if imitated is not None:
             with torch.no_grad():
-                target = teacher(to_input(x, machine))
+                target = imitated(to_input(x, machine))
             loss = nn.functional.mse_loss(logits, target)
         elif recipe.task_spec.kind == "classification":
-            loss = classification_loss(logits, y.to(machine.device), recipe.training)
+            loss = classification_loss(logits, y, recipe.training)
         else:
-            y = y.to(machine.device).float()
-            y = torch.where(y < 0, UNKNOWN, y / 255)
             if y.shape[1] == 1:  # more outputs than classes (the paper's three): each learns the same mask
                 y = y.expand(-1, logits.shape[1], -1, -1)
             loss = segmentation_loss(logits, y, recipe.training)
@@ -290,6 +309,13 @@ def _one_epoch(
             averaged.update_parameters(network.module if machine.world > 1 else network)
         total += float(loss.detach())
     return total / max(1, len(batches))
+
+
+@torch.no_grad()
+def _says(teacher: Run, x: Tensor) -> Tensor:
+    """The teacher's probabilities of the same picture, at its own size: in the shape of the targets."""
+    logits = teacher.network(enlarge(x, teacher.recipe.size))[:, : len(teacher.recipe.task_spec.classes)]
+    return torch.sigmoid(logits[:, 0] if logits.ndim == 2 else enlarge(logits, x.shape[2]))
 
 
 def _batches(count: int, recipe: Recipe, epoch: int, machine: Machine) -> Iterator[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from monai.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +32,13 @@ def classification_loss(logits: Tensor, label: Tensor, spec: TrainingSpec) -> Te
     """Binary cross-entropy of B x 1 logits with B labels, smoothed towards one half."""
     e = spec.label_smoothing
     return F.binary_cross_entropy_with_logits(logits[:, 0], label * (1 - e) + e / 2)
+
+
+def taught(target: Tensor, teacher: Tensor, weight: float) -> Tensor:
+    """Targets 0..1 (or UNKNOWN) drawn towards a teacher's probabilities, of the same shape: by ``weight`` where
+    there is a label, wholly where there is none (knowledge distillation: Hinton et al., arXiv:1503.02531; with
+    the teacher looking at the same picture as the network: Beyer et al., CVPR 2022)."""
+    return torch.where(target < 0, teacher, torch.lerp(target, teacher, weight))
 
 
 def enlarge(logits: Tensor, size: int) -> Tensor:

@@ -30,7 +30,9 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Training sets, each repeated so many times an epoch; the best epoch is chosen on ``validate``."""
+    """Training sets, each repeated so many times an epoch; the best epoch is chosen on ``validate``.
+
+    With a teacher, a set may have no labels; it cannot be one of those to validate on."""
 
     sets: dict[str, int]
     validate: tuple[str, ...] = ()  # default: every training set
@@ -54,6 +56,8 @@ class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     label_smoothing: float = 0.0
     ema: float = 0.0  # decay a step of the averaged weights that are validated and kept; 0: none
     init: str = ""  # run (NAME or folder) whose weights, or encoder, start this network
+    teacher: str = ""  # run whose probabilities are a target beside the labels, and where there are none
+    teacher_weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5  # of it where there is a label
 
 
 class AugmentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

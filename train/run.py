@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from train.networks import build
 from train.recipe import Recipe, read_recipe
 
 RUNS = Path("runs")
+RECIPES = ("recipe.toml", "recipe.json")  # as somebody wrote it, or as a study made it
 RELEASED = Path(__file__).with_name("released")  # the runs that the shipped bundles were made of
 
 
@@ -41,7 +43,7 @@ def find_run(name: str | Path) -> Path:
         path = RUNS / path
         if not path.is_dir() and (RELEASED / name).is_dir():
             shutil.copytree(RELEASED / name, path)
-    if not (path / "recipe.toml").is_file() or not (path / "best.pt").is_file():
+    if not any((path / name).is_file() for name in RECIPES) or not (path / "best.pt").is_file():
         raise RunError(f"{name}: no finished training here (recipe.toml, best.pt); run: tenohira train RECIPE")
     return path
 
@@ -49,7 +51,11 @@ def find_run(name: str | Path) -> Path:
 def load_run(name: str | Path) -> Run:
     """Read the run that ``find_run`` finds. Raises RunError where there is none."""
     path = find_run(name)
-    recipe = read_recipe(path / "recipe.toml")
+    made = path / "recipe.json"
+    if made.is_file():
+        recipe = msgspec.json.decode(made.read_bytes(), type=Recipe)
+    else:
+        recipe = read_recipe(path / "recipe.toml")
     network = build(recipe.network, recipe.outputs)
     network.load_state_dict(torch.load(path / "best.pt", map_location="cpu", weights_only=True)["model"])
     metrics = path / "metrics.json"

@@ -13,7 +13,7 @@ import torch
 
 from tests.train.toy import RECIPE, make_octa
 from train import run as run_module
-from train.errors import RunError
+from train.errors import DataError, RunError
 from train.loop import Examples, Machine, _batches, learning_rate, train, validate
 from train.networks import build
 from train.recipe import read_recipe
@@ -202,3 +202,23 @@ def test_outputs_beyond_the_classes_learn_the_same_mask(octa, recipe, tmp_path):
     state = train(read_recipe(path), octa, tmp_path / "run", CPU, _quiet, stop_after=1)
     assert state.epoch == 1
     assert build(read_recipe(path).network, 3)(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 16, 16)
+
+
+def test_a_teacher_is_a_target_beside_the_labels(octa, tmp_path, whole):
+    path = tmp_path / "taught.toml"
+    path.write_text(RECIPE.replace("[training]", f'[training]\nteacher = "{whole[0]}"\nteacher_weight = 1.0'))
+    state = train(read_recipe(path), octa, tmp_path / "run", CPU, _quiet)
+    assert state.history[0]["loss"] != whole[1].history[0]["loss"]  # its target was another one
+    assert state.best > 0.5  # and the other's word alone taught it
+    path.write_text(RECIPE.replace("[training]", f'[training]\nteacher = "{tmp_path / "nobody"}"'))
+    with pytest.raises(RunError, match="no finished training here"):
+        train(read_recipe(path), octa, tmp_path / "other", CPU, _quiet)
+
+
+@pytest.mark.parametrize("validate", ["", 'validate = ["octa_faz"]'])
+def test_a_set_without_labels_is_refused_where_nobody_teaches(octa, tmp_path, validate):
+    path = tmp_path / "unlabelled.toml"
+    toy = RECIPE.replace('"faz"', '"glaucoma"').replace("width = 16", 'kind = "narrow_classifier"\nwidth = 16')
+    path.write_text(toy.replace("[data.sets]", f"[data]\n{validate}\n[data.sets]"))
+    with pytest.raises(DataError, match="octa_faz has no labels of glaucoma"):
+        train(read_recipe(path), octa, tmp_path / "run", CPU, _quiet)

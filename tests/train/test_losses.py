@@ -4,7 +4,7 @@ import torch
 from monai.losses import DiceLoss
 from torch.nn import functional as F
 
-from train.losses import UNKNOWN, segmentation_loss
+from train.losses import UNKNOWN, segmentation_loss, taught
 from train.recipe import TrainingSpec
 
 SPEC = TrainingSpec()
@@ -48,3 +48,8 @@ def test_half_resolution_logits_are_enlarged():
     right = segmentation_loss(logits * 50, target, SPEC)
     wrong = segmentation_loss(-logits * 50, target, SPEC)
     assert float(right) < 0.2 < 5 < float(wrong)
+
+
+def test_a_teacher_draws_labels_towards_itself_and_speaks_alone_where_there_is_none():
+    labels, teacher = torch.tensor([1.0, 0.0, UNKNOWN]), torch.tensor([0.5, 0.2, 0.9])
+    torch.testing.assert_close(taught(labels, teacher, 0.25), torch.tensor([0.875, 0.05, 0.9]))

@@ -184,6 +184,18 @@ def test_the_mobile_classifier_has_the_published_size():
     assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1)
 
 
+def test_the_pretrained_teacher_knows_imagenet_but_for_its_last_layer():
+    """EfficientNet-Lite0 has 4.65 M parameters with a head for 1,000 classes (its authors' table)."""
+    network = build(NetworkSpec(kind="efficientnet_lite0"), 1).eval()
+    parameters = sum(p.numel() for p in network.parameters())
+    assert parameters + 999 * (1280 + 1) == pytest.approx(4.65e6, rel=0.005)
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1)
+    torch.manual_seed(1)
+    again = build(NetworkSpec(kind="efficientnet_lite0"), 1).state_dict()
+    changed = [name for name, weights in network.state_dict().items() if not torch.equal(weights, again[name])]
+    assert {name.split(".")[1] for name in changed} == {"_fc"}
+
+
 def test_describe_prints_the_size(capsys):
     assert main(["train", "--describe", "paper"]) == 0
     said = capsys.readouterr().out

@@ -24,6 +24,7 @@ from train.paper.studies import (
     PROTOCOLS,
     SEEDS,
     STUDIES,
+    TEACHERS,
     UNTRAINED,
     Job,
     distinct_images,
@@ -95,7 +96,13 @@ def test_a_study_differs_in_networks_and_seeds_alone(protocol):
             assert {j.network for j in same} == set(STUDIES[study][0])
             alike = {
                 msgspec.json.encode(
-                    msgspec.structs.replace(j.recipe, name="", seed=0, network=NetworkSpec(kind="unet"))
+                    structs.replace(
+                        j.recipe,
+                        name="",
+                        seed=0,
+                        network=NetworkSpec(kind="unet"),
+                        training=structs.replace(j.recipe.training, teacher=""),  # each seed has its own
+                    )
                 )
                 for j in same
             }
@@ -142,6 +149,26 @@ def test_a_stopped_job_goes_on_where_it_was(octa, in_folder):
     straight = runner.run_job(job(epochs=2, study="other"), octa, in_folder, CPU, lambda line: None)
     assert record.epochs == 2
     assert record.test == straight.test
+
+
+def test_a_teacher_comes_from_its_own_study_and_is_trained_first_where_it_is_not_there(
+    octa, in_folder, monkeypatch
+):
+    taught = [j for j in jobs("cpu") if j.recipe.training.teacher]
+    assert {j.study for j in taught} == set(TEACHERS)
+    known = {f"paper/{j.name}": j for j in jobs("cpu")}
+    for one in taught:
+        teacher = known[one.recipe.training.teacher]
+        assert (teacher.study, teacher.network, teacher.seed) == (TEACHERS[one.study], "LWBNA-Unet", one.seed)
+        assert teacher.recipe.data == one.recipe.data  # it knows nothing that the other does not see
+    teacher, own = job(study="teacher"), job(study="taught")
+    training = structs.replace(own.recipe.training, teacher=f"paper/{teacher.name}")
+    one = dataclasses.replace(own, recipe=structs.replace(own.recipe, training=training))
+    monkeypatch.setattr(runner, "jobs", lambda protocol: [teacher, one])
+    first = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
+    assert (runner.RUNS / "paper" / teacher.name / "best.pt").is_file()
+    alone = dataclasses.replace(own, recipe=structs.replace(own.recipe, name="alone"))
+    assert first.history != runner.run_job(alone, octa, in_folder, CPU, lambda line: None).history
 
 
 def test_another_recipe_is_not_taken_for_the_job(octa, in_folder):

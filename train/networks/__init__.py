@@ -39,7 +39,11 @@ def build(spec: NetworkSpec, outputs: int) -> nn.Module:
             from monai.networks.nets import EfficientNetBN
 
             return EfficientNetBN("efficientnet-b0", pretrained=False, num_classes=outputs)
+        if spec.kind == "efficientnet_lite0":
+            from train.networks.pretrained import EfficientNetLite0
+
+            return EfficientNetLite0(outputs=outputs)
     except ValueError as error:
         raise RecipeError(f"network: {error}; change it in the recipe") from error
-    known = "lwbna, narrow_classifier, unet, deeplabv3plus, efficientnet_b0"
+    known = "lwbna, narrow_classifier, unet, deeplabv3plus, efficientnet_b0, efficientnet_lite0"
     raise RecipeError(f"unknown network kind {spec.kind!r}; known: {known}")

@@ -23,7 +23,8 @@ from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_c
 REFERENCE = "U-Net"  # differences are to it ...
 PLAIN = "width 32"  # ... and in the ablations to this
 BESIDE = {  # stand in the tables of what they are held against
-    "faz": ("longer", "classical"),
+    "faz": ("longer", "taught_faz", "classical"),
+    "disc_cup": ("taught_disc_cup",),
     "vessels": ("observers",),
 }
 

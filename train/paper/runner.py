@@ -25,7 +25,7 @@ from train.errors import RunError
 from train.evaluation import Case, network_cases
 from train.loop import Machine, State, train
 from train.networks import build
-from train.paper.studies import UNTRAINED, Job, training_images
+from train.paper.studies import UNTRAINED, Job, jobs, training_images
 from train.paper.untrained import untrained_cases
 from train.predictors import torch_stage
 from train.recipe import NetworkSpec, Recipe
@@ -97,10 +97,11 @@ def run_job(
         start = time.monotonic()
         cases = untrained_cases(job.recipe, root)
         return _write(job, folder, machine, cases, State(seconds=time.monotonic() - start))
-    run = RUNS / "paper" / job.name
-    run.mkdir(parents=True, exist_ok=True)
-    _claim(run / "recipe.json", job.recipe)
-    state = train(job.recipe, root, run, machine, report=report, workers=workers)
+    if job.recipe.training.teacher and not _finished(RUNS / job.recipe.training.teacher):
+        teacher = next(j for j in jobs(job.protocol) if job.recipe.training.teacher == f"paper/{j.name}")
+        run, _ = _train(teacher, root, machine, report, workers)
+        (run / "last.pt").unlink()
+    run, state = _train(job, root, machine, report, workers)
     network = build(job.recipe.network, job.recipe.outputs)
     network.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True)["model"])
     samples = [s for name in job.test_sets for s in load_split(root, name, "test")]
@@ -108,6 +109,18 @@ def run_job(
     record = _write(job, folder, machine, cases, state)
     (run / "last.pt").unlink()  # the optimizer's state, several times the weights' size
     return record
+
+
+def _train(job: Job, root: Path, machine: Machine, report: Report, workers: int) -> tuple[Path, State]:
+    """The run's folder, and what it came to."""
+    run = RUNS / "paper" / job.name
+    run.mkdir(parents=True, exist_ok=True)
+    _claim(run / "recipe.json", job.recipe)
+    return run, train(job.recipe, root, run, machine, report=report, workers=workers)
+
+
+def _finished(run: Path) -> bool:
+    return (run / "best.pt").is_file() and not (run / "last.pt").is_file()
 
 
 def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], state: State) -> Record:

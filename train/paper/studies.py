@@ -118,6 +118,7 @@ def jobs(protocol: str) -> list[Job]:
 
 
 # What is compared, and on what; the order is that of value.
+TAUGHT = "width 32, stem, taught"
 STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "faz": (NETWORKS, FAZ),
     "disc_cup": (NETWORKS, DISC_CUP),
@@ -127,6 +128,8 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
         {"width 32, stem, longer": SMALL, "width 32, stem, skips concatenated, longer": _CONCATENATED},
         replace(FAZ, rounds=6),
     ),
+    "taught_faz": ({TAUGHT: SMALL}, FAZ),  # by the published network, with the same seed and images
+    "taught_disc_cup": ({TAUGHT: SMALL}, DISC_CUP),
     "ablations": (ABLATIONS, FAZ),
     "haemorrhage": (NETWORKS, HAEMORRHAGE),
     "vessels": (NETWORKS, VESSELS),
@@ -134,6 +137,7 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "classical": ({"threshold, level set": NetworkSpec(kind="threshold")}, FAZ),
     "observers": ({"second observer": NetworkSpec(kind="observer")}, VESSELS),
 }
+TEACHERS = {"taught_faz": "faz", "taught_disc_cup": "disc_cup"}  # the study whose LWBNA-Unet teaches
 UNTRAINED = ("classical", "observers")  # no weights, so one seed
 FEW = (8, 16, 32)
 
@@ -169,20 +173,30 @@ def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data,
         sets = {name: times * round(all_of_them / images) for name, times in data.sets.items()}
     of_data = DataSpec(sets=sets, images=images)
     epochs = max(1, round(p.images_seen * data.rounds / training_images(of_data)))
-    slug = "".join(c if c.isalnum() else "-" for c in network.lower().replace(",", "").replace("+", "plus"))
     recipe = Recipe(
-        name=f"{protocol}-{study}-{slug}{f'-{images}-images' if images else ''}-seed{seed}",
+        name=_name(protocol, study, f"{network}, {images} images" if images else network, seed),
         task=data.task,
         size=p.size,
         data=of_data,
         network=spec,
         training=TrainingSpec(
-            epochs=epochs, patience=epochs, batch=4, precision=p.precision, lr=1e-3, weight_decay=1e-2
+            epochs=epochs,
+            patience=epochs,
+            batch=4,
+            precision=p.precision,
+            lr=1e-3,
+            weight_decay=1e-2,
+            teacher=f"paper/{_name(protocol, TEACHERS[study], 'LWBNA-Unet', seed)}" if study in TEACHERS else "",
         ),
         augment=data.augment,
         seed=seed,
     )
     return Job(protocol, study, network, seed, recipe)
+
+
+def _name(protocol: str, study: str, network: str, seed: int) -> str:
+    slug = "".join(c if c.isalnum() else "-" for c in network.lower().replace(",", "").replace("+", "plus"))
+    return f"{protocol}-{study}-{slug}-seed{seed}"
 
 
 def training_images(data: DataSpec) -> int:
