@@ -94,6 +94,7 @@ class QuantizationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How ranges become those of a bundle, and fine-tuning in the device's int8 arithmetic before it is made
     (whose other settings are those above)."""
 
+    calibration_images: Annotated[int, msgspec.Meta(ge=1)] = 128  # of the training parts, whose extremes they are
     clipping_images: Annotated[int, msgspec.Meta(ge=0)] = 0  # ranges are narrowed on so many; 0: the extremes stay
     epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  # of fine-tuning
     lr: float = 1e-4

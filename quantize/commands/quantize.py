@@ -58,12 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", type=Path, default=DEVELOPMENT_KEY, help="Ed25519 key (default: the development key)"
     )
     parser.add_argument("--version", default=device.__version__, help="of the bundle (default: %(default)s)")
-    parser.add_argument("--calibration", type=int, default=128, metavar="N", help="training images (default: 128)")
+    parser.add_argument(
+        "--calibration",
+        type=int,
+        metavar="N",
+        help="ranges from so many training images (default: as the recipe's [quantization] says)",
+    )
     parser.add_argument(
         "--finetune",
         type=int,
         metavar="EPOCHS",
-        help="train so many epochs in int8 arithmetic first (default: as the recipe's [quantization] says)",
+        help="train so many epochs in int8 arithmetic first (default: likewise)",
     )
     parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data)")
     mcu.add_arguments(parser)
@@ -74,13 +79,13 @@ def run(args: argparse.Namespace) -> int:
     if args.target == "mcu":
         return mcu.run(args)
     key = read_private_key(args.key)
-    trained = with_epochs(load_run(args.run), args.finetune)
+    trained = with_settings(load_run(args.run), args.calibration, args.finetune)
     recipe, root = trained.recipe, data_root(args.data)
     parts = {name: measure.part(recipe, root, name) for name in ("train", "val", "test")}
     pooled = {name: [s for samples in sets.values() for s in samples] for name, sets in parts.items()}
 
-    calibration = measure.inputs(recipe, pooled["train"], args.calibration)
     spec = recipe.quantization
+    calibration = measure.inputs(recipe, pooled["train"], spec.calibration_images)
     tuned = None
     metrics: dict[str, dict[str, float]] = {}
     report: dict[str, Any] = {}
@@ -171,13 +176,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def with_epochs(trained: Run, epochs: int | None) -> Run:
-    """The run with so many epochs of fine-tuning in its recipe, where given: the manifest says what was done."""
-    if epochs is None:
-        return trained
-    if epochs < 0:
-        raise RecipeError(f"--finetune is {epochs}; give the number of epochs, or 0 for none")
-    quantization = msgspec.structs.replace(trained.recipe.quantization, epochs=epochs)
+def with_settings(trained: Run, calibration: int | None, epochs: int | None) -> Run:
+    """The run with what was given in its recipe: the manifest says what was done. Raises RecipeError."""
+    given = {"calibration_images": calibration, "epochs": epochs}
+    for option, least, value in (("--calibration", 1, calibration), ("--finetune", 0, epochs)):
+        if value is not None and value < least:
+            raise RecipeError(f"{option} is {value}; give a number of at least {least}")
+    changed = {name: value for name, value in given.items() if value is not None}
+    quantization = msgspec.structs.replace(trained.recipe.quantization, **changed)
     return replace(trained, recipe=msgspec.structs.replace(trained.recipe, quantization=quantization))
 
 

@@ -145,4 +145,4 @@ def test_a_missing_key_is_found_out_first(run_folder, root, tmp_path, capsys):
 
 def test_no_calibration_input_is_an_error(run_folder, root, capsys):
     assert main(["quantize", str(run_folder), "--data", str(root), "--calibration", "0"]) == 2
-    assert "calibration set is missing" in capsys.readouterr().err
+    assert "--calibration is 0; give a number of at least 1" in capsys.readouterr().err
