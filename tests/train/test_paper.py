@@ -24,6 +24,7 @@ from train.paper.studies import (
     PROTOCOLS,
     SEEDS,
     STUDIES,
+    TAUGHT,
     TEACHERS,
     UNTRAINED,
     Job,
@@ -310,6 +311,19 @@ def test_a_report_has_a_section_and_a_plot_a_study(tmp_path):
         "frontier.png",
         "agreement_area.png",
     }
+
+
+def test_what_a_teacher_gains_is_paired_by_image():
+    alone = {"a": 0.5, "b": 0.9}
+    jobs_of = {name: job(name) for name in ("LWBNA-Unet", "width 32, stem")} | {
+        TAUGHT: job(TAUGHT, study="taught_faz")
+    }
+    shifts = {"LWBNA-Unet": 0.1, "width 32, stem": 0.0, TAUGHT: 0.02}
+    done = [(j, measured({k: d + shifts[n] for k, d in alone.items()}, j)) for n, j in jobs_of.items()]
+    assert report.taught_rows(done[:2]) == []
+    (row,) = report.taught_rows(done)
+    assert (row["Dice of the teacher"], row["taught"], row["by labels alone"]) == ("0.8000", "0.7200", "0.7000")
+    assert row["difference [95 % CI]"].startswith("+0.0200 [0.0200, 0.0200]")
 
 
 def test_the_published_sizes_stand_in_the_table():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +21,8 @@ from train.paper.studies import ABLATIONS, NETWORKS, Job, distinct_images
 from train.plots import COLOURS, dice_plot, finish
 from train.report import QUANTITIES
 
-MARKERS = "os^DvP*Xh<>pd8H"
+MARKERS = "os^DvP*X<>pd"
+FILLS = ("full", "none")  # the markers once filled, once hollow: no two alike
 
 
 def accuracy(out: Path, done: Done) -> None:
@@ -64,14 +66,15 @@ def frontier(out: Path, done: Done, side: int) -> None:
     if not found:
         return
     figure, both = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
-    for name, marker in zip(networks(found), MARKERS):
+    for name, (fill, marker) in zip(networks(found), itertools.product(FILLS, MARKERS)):
         dice = by_image(found, name, "dice_faz")
         low, high = metrics.interval(np.mean, dice.mean(0))
         bars = [[dice.mean() - low], [high - dice.mean()]]
         size = size_of(build(next(j.recipe.network for j, _ in found if j.network == name), 1), side)
         colour = COLOURS[2 if name in ABLATIONS else 1 if name in ("U-Net", "DeepLabV3+") else 0]
         for axes, x in zip(both, (size.macs / 1e9, size.trainable / 1e6)):
-            axes.errorbar([x], [dice.mean()], bars, fmt=marker, ms=6, lw=1, alpha=0.8, color=colour, label=name)
+            style = {"fmt": marker, "fillstyle": fill, "ms": 6, "lw": 1, "alpha": 0.8, "color": colour}
+            axes.errorbar([x], [dice.mean()], bars, label=name, **style)
     for axes, words in zip(both, (f"GMAC an image at {side} pixels", "parameters, millions")):
         axes.set_xscale("log")
         axes.set_xlabel(words)

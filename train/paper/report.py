@@ -16,15 +16,14 @@ from train.networks import build
 from train.paper import plots
 from train.paper.runner import Record
 from train.paper.seeds import Done, by_image, networks, of_study
-from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES
+from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, TAUGHT, TEACHERS
 from train.recipe import NetworkSpec
 from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_csv
 
 REFERENCE = "U-Net"  # differences are to it ...
 PLAIN = "width 32"  # ... and in the ablations to this
 BESIDE = {  # stand in the tables of what they are held against
-    "faz": ("longer", "taught_faz", "classical"),
-    "disc_cup": ("taught_disc_cup",),
+    "faz": ("longer", "classical"),
     "vessels": ("observers",),
 }
 
@@ -34,7 +33,7 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
     out.mkdir(parents=True, exist_ok=True)
     sections = [f"# The paper's claims by the {protocol} protocol\n", _protocol(protocol, done)]
     tables = {"size": size_rows(PROTOCOLS[protocol].size)}
-    for study in (s for s in STUDIES if s not in itertools.chain(*BESIDE.values())):
+    for study in (s for s in STUDIES if s not in itertools.chain(TEACHERS, *BESIDE.values())):
         if not (found := of_study(done, study, *BESIDE.get(study, ()))):
             continue
         if study in ("classifiers", "unseen_sets"):
@@ -45,6 +44,8 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
         if study in ("faz", "disc_cup"):
             tables[f"{study} agreement"] = agreement_rows(found)
+    if rows := taught_rows(done):
+        tables["taught"] = rows
     for name, rows in tables.items():
         write_csv(out / f"{name.replace(' ', '_')}.csv", rows)
         sections.append(f"## {name}\n\n{markdown(rows)}")
@@ -105,6 +106,31 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
                 if precision.size:
                     row["average precision of pixels"] = f"{np.nanmean(precision):.3f}"
                 rows.append(row)
+    return rows
+
+
+def taught_rows(done: Done) -> list[Row]:
+    """Dice of the small network with a teacher and without, and of the teacher: means over seeds."""
+    rows = []
+    for study, alone in TEACHERS.items():
+        found = of_study(done, study, alone)
+        for structure, words in STRUCTURES.items():
+            taught, untaught, teacher = (
+                by_image(found, name, f"dice_{structure}") for name in (TAUGHT, "width 32, stem", "LWBNA-Unet")
+            )
+            if not (taught.size and untaught.size and teacher.size):
+                continue
+            rows.append(
+                {
+                    "structure": words,
+                    "seeds": f"{len(taught)}, {len(untaught)}",
+                    "images": str(taught.shape[1]),
+                    "Dice of the teacher": f"{teacher.mean():.4f}",
+                    "taught": f"{taught.mean():.4f}",
+                    "by labels alone": f"{untaught.mean():.4f}",
+                    "difference [95 % CI]": _difference(taught.mean(0), untaught, False),
+                }
+            )
     return rows
 
 

@@ -60,6 +60,7 @@ CLASSIFIERS = {
     "doubling, narrowed": _DOUBLING,
     "doubling, not narrowed": structs.replace(_DOUBLING, narrowing_factor=1),
     "EfficientNet-B0": NetworkSpec(kind="efficientnet_b0", dropout=0.2),  # MobileNet's blocks
+    "EfficientNet-Lite0, pretrained": NetworkSpec(kind="efficientnet_lite0", dropout=0.2),
 }
 
 
