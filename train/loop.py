@@ -115,7 +115,7 @@ def train(
     given, instead of the recipe's own; the logits of ``imitated``, where given, are the target instead of labels.
     Returns the state reached.
     Raises DataError where data are missing, RunError where the folder holds another recipe's run, or the recipe
-    names one that is not there.
+    names one that is not there or is of another task.
     """
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
@@ -125,9 +125,7 @@ def train(
         if recipe.training.init:
             start_from(network, find_run(recipe.training.init))
     network.to(machine.device, memory_format=torch.channels_last)
-    teacher = load_run(recipe.training.teacher) if recipe.training.teacher else None
-    if teacher is not None:
-        teacher.network.to(machine.device, memory_format=torch.channels_last)
+    teacher = _teacher(recipe, machine)
     averaged = (
         AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.training.ema), use_buffers=True)
         if recipe.training.ema
@@ -234,6 +232,17 @@ def _load(recipe: Recipe, root: Path, report: Report) -> tuple[Examples, Example
     if not training or not validation:
         raise DataError(f"recipe {recipe.name!r}: no training or no validation images; name sets in [data]")
     return Examples(recipe, training, True), Examples(recipe, validation, False)
+
+
+def _teacher(recipe: Recipe, machine: Machine) -> Run | None:
+    if not recipe.training.teacher:
+        return None
+    teacher = load_run(recipe.training.teacher)
+    if teacher.recipe.task != recipe.task:
+        name, known = recipe.training.teacher, teacher.recipe.task
+        raise RunError(f"{name} has learnt {known}, this is {recipe.task}: name a teacher that has learnt that")
+    teacher.network.to(machine.device, memory_format=torch.channels_last)
+    return teacher
 
 
 def _must_be_labelled(recipe: Recipe, name: str, part: Sequence[Prepared]) -> None:

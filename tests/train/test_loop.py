@@ -213,6 +213,12 @@ def test_a_teacher_is_a_target_beside_the_labels(octa, tmp_path, whole):
     path.write_text(RECIPE.replace("[training]", f'[training]\nteacher = "{tmp_path / "nobody"}"'))
     with pytest.raises(RunError, match="no finished training here"):
         train(read_recipe(path), octa, tmp_path / "other", CPU, _quiet)
+    other = tmp_path / "other"
+    shutil.copytree(whole[0], other)
+    (other / "recipe.toml").write_text(RECIPE.replace('"faz"', '"disc_finder"'))
+    path.write_text(RECIPE.replace("[training]", f'[training]\nteacher = "{other}"'))
+    with pytest.raises(RunError, match="has learnt disc_finder, this is faz"):
+        train(read_recipe(path), octa, tmp_path / "third", CPU, _quiet)
 
 
 @pytest.mark.parametrize("validate", ["", 'validate = ["octa_faz"]'])
