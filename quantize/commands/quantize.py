@@ -178,11 +178,16 @@ def run(args: argparse.Namespace) -> int:
 
 def with_settings(trained: Run, calibration: int | None, epochs: int | None) -> Run:
     """The run with what was given in its recipe: the manifest says what was done. Raises RecipeError."""
-    given = {"calibration_images": calibration, "epochs": epochs}
-    for option, least, value in (("--calibration", 1, calibration), ("--finetune", 0, epochs)):
-        if value is not None and value < least:
+    changed = {}
+    for option, name, value, least in (
+        ("--calibration", "calibration_images", calibration, 1),
+        ("--finetune", "epochs", epochs, 0),
+    ):
+        if value is None:
+            continue
+        if value < least:
             raise RecipeError(f"{option} is {value}; give a number of at least {least}")
-    changed = {name: value for name, value in given.items() if value is not None}
+        changed[name] = value
     quantization = msgspec.structs.replace(trained.recipe.quantization, **changed)
     return replace(trained, recipe=msgspec.structs.replace(trained.recipe, quantization=quantization))
 

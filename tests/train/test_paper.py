@@ -168,6 +168,13 @@ def test_a_teacher_comes_from_its_own_study_and_is_trained_first_where_it_is_not
     monkeypatch.setattr(runner, "jobs", lambda protocol: [teacher, one])
     first = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
     assert (runner.RUNS / "paper" / teacher.name / "best.pt").is_file()
+    monkeypatch.setattr(
+        runner,
+        "jobs",
+        lambda protocol: [dataclasses.replace(teacher, recipe=structs.replace(teacher.recipe, size=48))],
+    )
+    with pytest.raises(RunError, match="another recipe"):  # what lies there is not the teacher that was meant
+        runner.run_job(one, octa, in_folder, CPU, lambda line: None)
     alone = dataclasses.replace(own, recipe=structs.replace(own.recipe, name="alone"))
     assert first.history != runner.run_job(alone, octa, in_folder, CPU, lambda line: None).history
 

@@ -97,11 +97,14 @@ def run_job(
         start = time.monotonic()
         cases = untrained_cases(job.recipe, root)
         return _write(job, folder, machine, cases, State(seconds=time.monotonic() - start))
-    if job.recipe.training.teacher and not _finished(RUNS / job.recipe.training.teacher):
+    if job.recipe.training.teacher:
         teacher = next(j for j in jobs(job.protocol) if job.recipe.training.teacher == f"paper/{j.name}")
-        run, _ = _train(teacher, root, machine, report, workers)
-        (run / "last.pt").unlink()
-    run, state = _train(job, root, machine, report, workers)
+        run = _folder(teacher)
+        if not (run / "best.pt").is_file() or (run / "last.pt").is_file():  # never begun, or not to its end
+            train(teacher.recipe, root, run, machine, report=report, workers=workers)
+            (run / "last.pt").unlink()
+    run = _folder(job)
+    state = train(job.recipe, root, run, machine, report=report, workers=workers)
     network = build(job.recipe.network, job.recipe.outputs)
     network.load_state_dict(torch.load(run / "best.pt", map_location="cpu", weights_only=True)["model"])
     samples = [s for name in job.test_sets for s in load_split(root, name, "test")]
@@ -111,16 +114,12 @@ def run_job(
     return record
 
 
-def _train(job: Job, root: Path, machine: Machine, report: Report, workers: int) -> tuple[Path, State]:
-    """The run's folder, and what it came to."""
+def _folder(job: Job) -> Path:
+    """The run's, claimed. Raises RunError where it is another recipe's."""
     run = RUNS / "paper" / job.name
     run.mkdir(parents=True, exist_ok=True)
     _claim(run / "recipe.json", job.recipe)
-    return run, train(job.recipe, root, run, machine, report=report, workers=workers)
-
-
-def _finished(run: Path) -> bool:
-    return (run / "best.pt").is_file() and not (run / "last.pt").is_file()
+    return run
 
 
 def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], state: State) -> Record:

@@ -118,8 +118,8 @@ def jobs(protocol: str) -> list[Job]:
     return [job for study in STUDIES for job in _jobs(protocol, study)]
 
 
-# What is compared, and on what; the order is that of value.
 TAUGHT = "width 32, stem, taught"
+# What is compared, and on what; the order is that of value.
 STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "faz": (NETWORKS, FAZ),
     "disc_cup": (NETWORKS, DISC_CUP),
