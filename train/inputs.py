@@ -2,8 +2,8 @@
 
 The region of interest comes from the device's own code: the field of view for ``disc_finder``, and for the
 others a square of ``ROI_DIAMETERS`` around the disc (or the foveal avascular zone): the reference where experts
-drew one, else, for ``glaucoma``, the disc that the shipped bundles find. What is scattered over the photograph is
-seen in tiles of its field of view (train.tiles).
+drew one, else (labels of glaucoma, photographs that a teacher outlines) the disc that the shipped bundles find.
+What is scattered over the photograph is seen in tiles of its field of view (train.tiles).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def prepare(task: str, sample: Sample) -> Prepared:
         return Prepared(sample, image, masks, find_field(image).square, None)
     outlined = masks.get("faz" if task == "faz" else "disc")
     target = None if outlined is None else extent_of(Region(outlined, 0, 0))
-    if task == "glaucoma" and target is None:
+    if outlined is None and task in ("glaucoma", "disc_cup"):
         target = _device_pipeline().find_disc(image)
     if task == "disc_finder" or target is None:  # nothing there: as good a place as any, the label still counts
         square = find_field(image).square

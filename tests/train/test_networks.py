@@ -196,6 +196,28 @@ def test_the_pretrained_teacher_knows_imagenet_but_for_its_last_layer():
     assert {name.split(".")[1] for name in changed} == {"_fc"}
 
 
+def test_the_pretrained_segmenter_keeps_imagenets_encoder_and_draws_its_decoder_anew():
+    spec = NetworkSpec(kind="efficientnet_lite0_unet")
+    network = build(spec, 2).eval()
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+    again = build(spec, 2).state_dict()
+    changed = [name for name, weights in network.state_dict().items() if not torch.equal(weights, again[name])]
+    assert {name.split(".")[0] for name in changed} == {"decoder", "head"}
+
+
+def test_the_pretrained_segmenter_has_the_maps_of_the_classifier():
+    """The stem and the blocks are in the order, and have the strides, of the package's own network."""
+    segmenter = build(NetworkSpec(kind="efficientnet_lite0_unet"), 1).eval()
+    classifier = build(NetworkSpec(kind="efficientnet_lite0"), 1).eval()
+    seen = []
+    segmenter.blocks[-1].register_forward_hook(lambda module, given, maps: seen.append(maps))
+    classifier.network._blocks[-1].register_forward_hook(lambda module, given, maps: seen.append(maps))
+    x = torch.rand(1, 3, 96, 96)
+    with torch.inference_mode():
+        segmenter(x), classifier(x)
+    assert seen[0].shape == (1, 320, 3, 3) and torch.allclose(*seen, atol=1e-4)
+
+
 def test_describe_prints_the_size(capsys):
     assert main(["train", "--describe", "paper"]) == 0
     said = capsys.readouterr().out

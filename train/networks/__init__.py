@@ -43,7 +43,12 @@ def build(spec: NetworkSpec, outputs: int) -> nn.Module:
             from train.networks.pretrained import EfficientNetLite0
 
             return EfficientNetLite0(outputs=outputs)
+        if spec.kind == "efficientnet_lite0_unet":
+            from train.networks.pretrained import EfficientNetLite0Unet
+
+            return EfficientNetLite0Unet(outputs=outputs)
     except ValueError as error:
         raise RecipeError(f"network: {error}; change it in the recipe") from error
-    known = "lwbna, narrow_classifier, unet, deeplabv3plus, efficientnet_b0, efficientnet_lite0"
+    known = "lwbna, narrow_classifier, unet, deeplabv3plus, "
+    known += "efficientnet_b0, efficientnet_lite0, efficientnet_lite0_unet"
     raise RecipeError(f"unknown network kind {spec.kind!r}; known: {known}")

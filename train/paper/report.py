@@ -16,7 +16,7 @@ from train.networks import build
 from train.paper import plots
 from train.paper.runner import Record
 from train.paper.seeds import Done, by_image, networks, of_study
-from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, TAUGHT, TEACHERS
+from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, TAUGHT, TEACHERS, UNSEEN
 from train.recipe import NetworkSpec
 from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_csv
 
@@ -36,10 +36,12 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
     for study in (s for s in STUDIES if s not in itertools.chain(TEACHERS, *BESIDE.values())):
         if not (found := of_study(done, study, *BESIDE.get(study, ()))):
             continue
-        if study in ("classifiers", "unseen_sets"):
-            tables[study] = classifier_rows(found) if study == "classifiers" else unseen_rows(found)
-            if study == "unseen_sets":
-                tables[f"{study} agreement"] = unseen_agreement_rows(found)
+        if study == "classifiers":
+            tables[study] = classifier_rows(found)
+            continue
+        if study in UNSEEN:
+            tables[study] = unseen_rows(found)
+            tables[f"{study} agreement"] = unseen_agreement_rows(found)
             continue
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
         if study in ("faz", "disc_cup"):

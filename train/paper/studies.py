@@ -32,6 +32,7 @@ PROTOCOLS = {
 
 PAPER = NetworkSpec(kind="lwbna", width=128, dropout=0.3)
 SMALL = NetworkSpec(kind="lwbna", width=32, stem=True, dropout=0.1)  # that of the shipped bundles
+PRETRAINED = NetworkSpec(kind="efficientnet_lite0_unet")
 NETWORKS = {
     "LWBNA-Unet": PAPER,
     "U-Net": NetworkSpec(kind="unet"),
@@ -105,7 +106,9 @@ class Job:
     @property
     def test_sets(self) -> tuple[str, ...]:
         """The sets whose test parts are measured."""
-        return (self.unseen,) if self.unseen else tuple(self.recipe.data.sets)
+        if self.unseen:
+            return (self.unseen,)
+        return tuple(CAMERAS.sets if self.study in UNSEEN else self.recipe.data.sets)  # those with outlines
 
     @property
     def name(self) -> str:
@@ -125,6 +128,8 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "disc_cup": (NETWORKS, DISC_CUP),
     "classifiers": (CLASSIFIERS, GLAUCOMA),
     "unseen_sets": ({"width 32, stem": SMALL}, CAMERAS),  # one left out at a time
+    "unseen_sets_pretrained": ({"EfficientNet-Lite0 U-Net, pretrained": PRETRAINED}, CAMERAS),
+    "unseen_sets_taught": ({TAUGHT: SMALL}, CAMERAS),  # by that, which has not seen the set either
     "longer": (  # still the cheapest by far
         {"width 32, stem, longer": SMALL, "width 32, stem, skips concatenated, longer": _CONCATENATED},
         replace(FAZ, rounds=6),
@@ -139,34 +144,50 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "observers": ({"second observer": NetworkSpec(kind="observer")}, VESSELS),
 }
 TEACHERS = {"taught_faz": "faz", "taught_disc_cup": "disc_cup"}  # the study whose LWBNA-Unet teaches
+UNSEEN = tuple(study for study in STUDIES if study.startswith("unseen_sets"))
+UNLABELLED = {"airogs_subset": 2, "acrima": 1}  # by outlines: a teacher's alone are learnt there
 UNTRAINED = ("classical", "observers")  # no weights, so one seed
 FEW = (8, 16, 32)
 
 
 def _jobs(protocol: str, study: str) -> Iterator[Job]:
     networks, data = STUDIES[study]
-    if study == "unseen_sets":
-        yield from _unseen(protocol)
+    if study in UNSEEN:
+        (spec,) = networks.values()
+        yield from _unseen(protocol, study, spec)
         return
     for seed in SEEDS[:1] if study in UNTRAINED else SEEDS:
         for images in FEW if study == "few_images" else (0,):
             for network, spec in networks.items():
-                yield _job(protocol, study, network, spec, data, seed, images)
+                teacher = _name(protocol, TEACHERS[study], "LWBNA-Unet", seed) if study in TEACHERS else ""
+                yield _job(protocol, study, network, spec, data, seed, images, teacher)
 
 
-def _unseen(protocol: str) -> Iterator[Job]:
+def _unseen(protocol: str, study: str, spec: NetworkSpec) -> Iterator[Job]:
     """Trained on all sets, and on all but one, which is then measured. All see as many images."""
     for seed in SEEDS:
         for left_out in ("", *CAMERAS.sets):
             sets = {name: times for name, times in CAMERAS.sets.items() if name != left_out}
-            data = replace(CAMERAS, sets=sets)
+            validate = tuple(s for s in OUTLINED if s in sets)
             name = f"without {left_out}" if left_out else "all sets"
-            job = _job(protocol, "unseen_sets", name, SMALL, data, seed, 0)
-            spec = structs.replace(job.recipe.data, validate=tuple(s for s in OUTLINED if s in sets))
-            yield replace(job, recipe=structs.replace(job.recipe, data=spec), unseen=left_out)
+            teacher = ""
+            if study == "unseen_sets_taught":
+                teacher, sets = _name(protocol, "unseen_sets_pretrained", name, seed), sets | UNLABELLED
+            job = _job(protocol, study, name, spec, replace(CAMERAS, sets=sets), seed, 0, teacher)
+            of_data = structs.replace(job.recipe.data, validate=validate)
+            yield replace(job, recipe=structs.replace(job.recipe, data=of_data), unseen=left_out)
 
 
-def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data, seed: int, images: int) -> Job:
+def _job(
+    protocol: str,
+    study: str,
+    network: str,
+    spec: NetworkSpec,
+    data: Data,
+    seed: int,
+    images: int = 0,
+    teacher: str = "",
+) -> Job:
     p = PROTOCOLS[protocol]
     sets = data.sets
     if images:  # repeated, so that an epoch is as long as with all: the best is chosen among as many epochs
@@ -187,7 +208,7 @@ def _job(protocol: str, study: str, network: str, spec: NetworkSpec, data: Data,
             precision=p.precision,
             lr=1e-3,
             weight_decay=1e-2,
-            teacher=f"paper/{_name(protocol, TEACHERS[study], 'LWBNA-Unet', seed)}" if study in TEACHERS else "",
+            teacher=f"paper/{teacher}" if teacher else "",
         ),
         augment=data.augment,
         seed=seed,
