@@ -201,6 +201,15 @@ def test_time_left_is_by_the_same_networks_work():
     assert runner.time_left([job(epochs=4)], records) == pytest.approx(240)
 
 
+def test_time_left_of_the_taught_is_by_the_taught():
+    alone = job()
+    training = structs.replace(alone.recipe.training, teacher="paper/somebody")
+    taught = dataclasses.replace(alone, recipe=structs.replace(alone.recipe, training=training))
+    slower = structs.replace(measured({"a": 0.9}, taught), seconds=150.0)
+    records = [measured({"a": 0.9}, alone), slower]
+    assert runner.time_left([taught], records) == pytest.approx(2.5 * runner.time_left([alone], records))
+
+
 def test_differences_are_paired_by_image_and_seeds_are_averaged_first():
     dice = {"a": 0.5, "b": 0.9, "c": 0.7}
     done = []

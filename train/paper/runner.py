@@ -145,20 +145,24 @@ def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], stat
 
 
 def time_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
-    """Seconds that ``todo`` will take, from what ``done`` took: by the same network where it ran, else by
-    multiplications. None where nothing ran yet; what is untrained takes next to nothing."""
+    """Seconds that ``todo`` will take, from what ``done`` took: by the same network (with or without a teacher,
+    which takes its time too) where it ran, else by multiplications. None where nothing ran yet; what is untrained takes next to nothing."""
     done = [r for r in done if r.epochs]
     todo = [j for j in todo if j.study not in UNTRAINED]
     if not done:
         return None
-    rates: dict[NetworkSpec, list[float]] = {}  # seconds a GMAC
+    rates: dict[tuple[NetworkSpec, bool], list[float]] = {}  # seconds a GMAC
     for r in done:
-        rates.setdefault(r.recipe.network, []).append(r.seconds / _work(r.recipe, r.epochs))
+        rates.setdefault(_kind(r.recipe), []).append(r.seconds / _work(r.recipe, r.epochs))
     average = sum(r.seconds for r in done) / sum(_work(r.recipe, r.epochs) for r in done)
     return sum(
-        _work(j.recipe, j.recipe.training.epochs) * statistics.median(rates.get(j.recipe.network, [average]))
+        _work(j.recipe, j.recipe.training.epochs) * statistics.median(rates.get(_kind(j.recipe), [average]))
         for j in todo
     )
+
+
+def _kind(recipe: Recipe) -> tuple[NetworkSpec, bool]:
+    return recipe.network, bool(recipe.training.teacher)
 
 
 def _work(recipe: Recipe, epochs: int) -> float:
