@@ -20,6 +20,7 @@ INPUT_ZERO_POINT = -128
 # Operands that are int32 by the format: biases, axes, shapes, sizes and paddings, by operator and position.
 INT32_OPERANDS = {
     ("CONV_2D", 2),
+    ("DEPTHWISE_CONV_2D", 2),
     ("TRANSPOSE_CONV", 0),
     ("TRANSPOSE_CONV", 3),
     ("MEAN", 1),

@@ -29,7 +29,7 @@ class Graph:
     ``graph(image, observe)`` takes B x S x S x 3 in [0, 1] and returns the logits, B x h x w x classes or
     B x classes. ``observe(name, tensor)`` sees, and may replace, each tensor that has a range of its own: the
     input, and the results of all operators but those that pass their input's values on (pooling, nearest
-    resize) or have a fixed range (sigmoid); where a ReLU follows, only the ReLU's result, as they are fused.
+    resize) or have a fixed range (sigmoid); where a ReLU (or ReLU6) follows, only its result, as they are fused.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -51,8 +51,8 @@ class Graph:
         for node in self.nodes:
             for name in node.input:
                 consumers.setdefault(name, []).append(node.op_type)
-        self.fused = {name for name, users in consumers.items() if users == ["Relu"]}
-        self.rectified = {n.output[0] for n in self.nodes if n.op_type == "Relu"}
+        self.fused = {name for name, users in consumers.items() if len(users) == 1 and users[0] in RECTIFIERS}
+        self.rectified = {n.output[0] for n in self.nodes if n.op_type in RECTIFIERS}
 
     def __call__(self, image: tf.Tensor, observe: Observer = lambda name, x: x) -> tf.Tensor:
         values: dict[str, Any] = {**self.constants, self.input: observe(self.input, image)}
@@ -99,7 +99,8 @@ def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[i
 
 def _conv(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
     x, weight, bias = (*inputs, None)[:3]
-    _refuse_unless(attributes.get("group", 1) == 1, "grouped convolution")
+    groups = attributes.get("group", 1)
+    _refuse_unless(groups == 1 or groups == x.shape[3] == weight.shape[0], "groups of several channels")
     _refuse_unless(attributes.get("auto_pad", b"NOTSET") == b"NOTSET", "auto_pad")
     strides, dilations = _ints(attributes, "strides", (1, 1)), _ints(attributes, "dilations", (1, 1))
     top, left, bottom, right = _ints(attributes, "pads", (0, 0, 0, 0))
@@ -110,8 +111,12 @@ def _conv(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
         padding = "VALID"
         if top or left or bottom or right:  # correct, but costs a PAD; train with right and bottom padding
             x = tf.pad(x, [[0, 0], [top, bottom], [left, right], [0, 0]])
-    kernel = np.transpose(weight, (2, 3, 1, 0))  # O I h w -> h w I O
-    y = tf.nn.conv2d(x, kernel, strides, padding, dilations=dilations)
+    if groups > 1:  # a filter for each channel alone
+        kernel = np.transpose(weight, (2, 3, 0, 1))  # C 1 h w -> h w C 1
+        y = tf.nn.depthwise_conv2d(x, kernel, (1, *strides, 1), padding, dilations=dilations)
+    else:
+        kernel = np.transpose(weight, (2, 3, 1, 0))  # O I h w -> h w I O
+        y = tf.nn.conv2d(x, kernel, strides, padding, dilations=dilations)
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
@@ -186,6 +191,11 @@ def _concat(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
     return tf.concat(inputs, axis=3)
 
 
+def _clip(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
+    _refuse_unless([float(bound) for bound in inputs[1:]] == [0, 6], "of anything but 0 to 6 (ReLU6)")
+    return tf.nn.relu6(inputs[0])
+
+
 def _operands(inputs: Sequence[Any]) -> Sequence[Any]:
     _refuse_unless(not any(isinstance(i, np.ndarray) for i in inputs), "a constant operand")
     return inputs
@@ -196,6 +206,7 @@ OPERATORS: dict[str, Translator] = {
     "ConvTranspose": _conv_transpose,
     "Gemm": _gemm,
     "Relu": lambda attributes, inputs: tf.nn.relu(inputs[0]),
+    "Clip": _clip,
     "Sigmoid": lambda attributes, inputs: tf.sigmoid(inputs[0]),
     "Add": lambda attributes, inputs: tf.add(*_operands(inputs)),
     "Mul": lambda attributes, inputs: tf.multiply(*_operands(inputs)),
@@ -209,4 +220,5 @@ OPERATORS: dict[str, Translator] = {
     "Reshape": _vector,
     "Flatten": _vector,
 }
+RECTIFIERS = ("Relu", "Clip")
 _SAME_OR_FIXED_RANGE = {"Sigmoid", "MaxPool", "Unsqueeze", "Reshape", "Flatten", "Resize", "Expand"}

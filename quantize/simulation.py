@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from quantize.calibration import MIN_RANGE, Ranges
 from quantize.errors import CalibrationError, UnsupportedOperatorError
-from quantize.onnx_to_tf import Graph
+from quantize.onnx_to_tf import RECTIFIERS, Graph
 
 LOW, HIGH = -128, 127
 MAX_WEIGHT = 127  # weights are symmetric: -127 to 127
@@ -83,7 +83,7 @@ class Simulation(nn.Module):  # type: ignore[misc]
         self.names = list(ranges)
         self.growth = nn.Parameter(torch.zeros(len(ranges)))
         self.register_buffer("calibrated", torch.tensor(list(ranges.values()), dtype=torch.float32))
-        relu = {node.input[0]: node.output[0] for node in graph.nodes if node.op_type == "Relu"}
+        relu = {node.input[0]: node.output[0] for node in graph.nodes if node.op_type in RECTIFIERS}
         self.range_of = {name: relu[name] for name in graph.fused} | {name: name for name in ranges}
 
     def forward(self, image: Tensor) -> Tensor:
@@ -182,6 +182,7 @@ def _conv(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Valu
     x, weight, bias = (*inputs, None)[:3]
     top, left, bottom, right = attributes.get("pads") or (0, 0, 0, 0)
     how = {"stride": attributes.get("strides") or 1, "dilation": attributes.get("dilations") or 1}
+    how["groups"] = attributes.get("group", 1)
     return _convolve(x, F.pad(x.offset, (left, right, top, bottom)), weight, bias, grid, **how)
 
 
@@ -199,6 +200,11 @@ def _relu(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Valu
             "a ReLU whose input is used elsewhere too has no simulation; give it an input of its own"
         )
     return Value(x.q.clamp(min=grid.zero_point), grid)
+
+
+def _relu6(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Value:
+    x = _relu(attributes, inputs[:1], grid)
+    return Value(x.q.clamp(max=grid.zero_point + round(6 / grid.step)), grid)
 
 
 def _sigmoid(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid | None) -> Value:
@@ -280,6 +286,7 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     "Conv": _conv,
     "Gemm": _gemm,
     "Relu": _relu,
+    "Clip": _relu6,
     "Sigmoid": _sigmoid,
     "Add": _add,
     "Mul": _mul,

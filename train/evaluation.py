@@ -44,6 +44,14 @@ class Case:
     found: Mapping[str, Region] = field(default_factory=dict, repr=False, compare=False)
 
 
+def has_reference(task: str, sample: Sample) -> bool:
+    """Whether there is a label, or an outline of one of the task's structures, to hold a network against: a set
+    that was learnt from a teacher alone has none."""
+    if TASKS[task].kind == "classification":
+        return task in sample.labels
+    return any(name in sample.mask_files or name in sample.absent for name in TASKS[task].classes)
+
+
 def network_cases(task: str, samples: Sequence[Sample], predictor: Predictor, size: int) -> list[Case]:
     """Cases of a network alone, in regions of interest from the reference outlines."""
     cases = []

@@ -32,7 +32,7 @@ from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
 from train.errors import RecipeError
-from train.evaluation import headline, network_cases
+from train.evaluation import has_reference, headline, network_cases
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import Run, load_run
@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
 
     stages = {"float": torch_stage(trained.network), "int8": int8_stage(converted.int8_tflite)}
     measured = {"validation": pooled["val"]} | {f"test {name}": s for name, s in parts["test"].items()}
+    measured = {name: [s for s in of if has_reference(recipe.task, s)] for name, of in measured.items()}
     cases = {
         f"{part}, {stage}": network_cases(recipe.task, samples, predictor, recipe.size)
         for part, samples in measured.items()
@@ -251,7 +252,7 @@ def with_rule(
             decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
         )
         return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
-    samples = [s for of_set in validation.values() for s in of_set]
+    samples = [s for of_set in validation.values() for s in of_set if has_reference(recipe.task, s)]
     if recipe.task == "haemorrhage":  # a healthy fovea, dust and ends of vessels look a little like them
         return msgspec.structs.replace(manifest, certainty=measure.least_peak(recipe, network, samples))
     if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all

@@ -18,6 +18,7 @@ from quantize.errors import CalibrationError, UnsupportedOperatorError
 from quantize.export import OPSET, to_onnx
 from quantize.onnx_to_tf import Graph
 from tests.quantize.conftest import as_tensor
+from train.networks.pretrained import NarrowedLite0
 
 
 class Mixed(nn.Module):
@@ -90,6 +91,25 @@ def test_operators_of_the_references_compute_what_torch_computes(images):
     assert model.delegated()
 
 
+def test_a_pretrained_encoder_computes_what_torch_computes(images):
+    """Depthwise convolutions of 3 and of 5 pixels, padded as TensorFlow does, and ReLU6, which is fused."""
+    network = NarrowedLite0(width=16, depth=4).eval()
+    graph = Graph(to_onnx(network, 64))
+    assert {n.op_type for n in graph.nodes} >= {"Conv", "Clip", "Relu", "Add"}
+    with torch.no_grad():
+        expected = network(as_tensor(images)).permute(0, 2, 3, 1).numpy()
+    built = graph(images.astype(np.float32) / 255).numpy()
+    np.testing.assert_allclose(built, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    operators = int8_operators(convert_to_int8(graph, calibrate(graph, images)))
+    assert operators["DEPTHWISE_CONV_2D"] == 11 and not operators.keys() & {"PAD", "RELU6", "MINIMUM"}
+
+
+def test_groups_of_several_channels_are_refused():
+    network = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, groups=2))
+    with pytest.raises(UnsupportedOperatorError, match="groups of several channels"):
+        Graph(to_onnx(network, 8))(np.zeros((1, 8, 8, 3), np.float32))
+
+
 def test_batch_norm_is_folded(segmenter):
     operators = {n.op_type for n in onnx.load_from_string(segmenter.converted.onnx).graph.node}
     assert "BatchNormalization" not in operators
@@ -110,6 +130,7 @@ def test_unknown_operator_is_named():
         ),
         ({"op_type": "MaxPool", "kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}, "MaxPool.*ceil_mode"),
         ({"op_type": "Reshape"}, "Reshape.*map"),
+        ({"op_type": "Clip"}, "Clip.*ReLU6"),
     ],
 )
 def test_unknown_variant_is_named(node, what):

@@ -19,6 +19,7 @@ from quantize.onnx_to_tf import Graph
 from quantize.simulation import Simulation, multiplier, scaled
 from tests.device.eye import paint
 from tests.quantize.conftest import SIZE, as_tensor
+from train.networks.pretrained import NarrowedLite0
 from train.networks.unet import UNet
 from train.run import RELEASED, load_run
 
@@ -49,6 +50,13 @@ def test_a_network_through_the_chain(name, request):
     graph = Graph(to_onnx(tiny.network, SIZE))
     simulation = Simulation(graph, calibrate(graph, tiny.images)).eval()
     compare(simulation, tiny.converted.int8_tflite, tiny.images)
+
+
+def test_depthwise_convolutions_of_a_pretrained_encoder(images):
+    torch.manual_seed(0)
+    graph = Graph(to_onnx(NarrowedLite0(width=16, depth=4).eval(), SIZE))
+    ranges = calibrate(graph, images)
+    compare(Simulation(graph, ranges).eval(), convert_to_int8(graph, ranges), images)
 
 
 class Resizing(torch.nn.Module):

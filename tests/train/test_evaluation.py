@@ -1,6 +1,7 @@
 """Evaluation on painted eyes, whose outlines are known: networks, the whole device, tables, plots, the command."""
 
 import csv
+import dataclasses
 import math
 
 import cv2
@@ -21,7 +22,7 @@ from tests.train.toy import RECIPE, make_octa
 from train import evaluation, plots, report
 from train.datasets import MaskFile, Sample, load_split
 from train.datasets.splits import read_split
-from train.evaluation import Case, device_cases, evaluate_predictor, headline, network_cases
+from train.evaluation import Case, device_cases, evaluate_predictor, has_reference, headline, network_cases
 from train.inputs import device_inputs
 from train.networks import build as build_network
 from train.recipe import read_recipe
@@ -60,6 +61,16 @@ def samples(tmp_path):
         eye_sample(tmp_path, "b", glaucoma=1.0, cup=(50, 56)),
         eye_sample(tmp_path, "edge", centre=(370, 200), surround=False),
     ]
+
+
+def test_what_is_known_of_a_photograph_is_what_a_network_can_be_held_against(tmp_path):
+    outlined = eye_sample(tmp_path, "a")
+    labelled = dataclasses.replace(outlined, mask_files={})
+    healthy = dataclasses.replace(labelled, absent=("haemorrhage",))
+    assert has_reference("disc_cup", outlined) and has_reference("glaucoma", outlined)
+    assert not has_reference("disc_cup", labelled) and has_reference("glaucoma", labelled)
+    assert has_reference("haemorrhage", healthy) and not has_reference("haemorrhage", outlined)
+    assert not has_reference("glaucoma", dataclasses.replace(outlined, labels={"dr_grade": 1.0}))
 
 
 @pytest.fixture
@@ -388,13 +399,17 @@ def test_evaluate_the_device(crops, tmp_path, monkeypatch, good_quality):
 
 
 def test_evaluate_a_bundle(crops, tmp_path):
-    """Of random weights, so any figure will do; the sets are those that its manifest names."""
+    """Of random weights, so any figure will do; the sets are those that its manifest names, and have outlines."""
+    for id in (id for id, (_, part) in read_split("airogs_subset").items() if part == "val"):
+        photograph = crops / "airogs_subset" / id.split("-")[-2] / f"{id}.jpg"
+        photograph.parent.mkdir(parents=True, exist_ok=True)
+        photograph.touch()  # it is not even opened
     network = Network(TINY, reference=True)
     manifest = Manifest(
         schema=bundle.SCHEMA, name="tiny", version="1.0", task="disc_cup", modality="fundus", kind="segmentation",
         classes=("disc", "cup"), input=network.input, output=network.output, operating_points=(), probability=None,
-        metrics={}, data={"sets": {"refuge_crops": {}}}, recipe={}, operators={}, tools={}, licence="",
-        intended_use="", created="", members={},
+        metrics={}, data={"sets": {"refuge_crops": {}, "airogs_subset": {}}}, recipe={}, operators={}, tools={},
+        licence="", intended_use="", created="", members={},
     )  # fmt: skip
     signing.generate(tmp_path, "clinic")
     key = signing.read_private_key(tmp_path / "clinic.key")

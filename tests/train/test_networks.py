@@ -13,6 +13,7 @@ from train.networks import build
 from train.networks.deeplabv3plus import DeepLabV3Plus
 from train.networks.lwbna import Attention, Conv3x3, ConvBlock, LWBNAUnet, Pair
 from train.networks.narrow_classifier import NarrowClassifier, load_encoder
+from train.networks.pretrained import Lite0Encoder
 from train.networks.unet import UNet
 from train.recipe import NetworkSpec
 
@@ -210,12 +211,38 @@ def test_the_pretrained_segmenter_has_the_maps_of_the_classifier():
     segmenter = build(NetworkSpec(kind="efficientnet_lite0_unet"), 1).eval()
     classifier = build(NetworkSpec(kind="efficientnet_lite0"), 1).eval()
     seen = []
-    segmenter.blocks[-1].register_forward_hook(lambda module, given, maps: seen.append(maps))
+    segmenter.encoder.blocks[-1].register_forward_hook(lambda module, given, maps: seen.append(maps))
     classifier.network._blocks[-1].register_forward_hook(lambda module, given, maps: seen.append(maps))
     x = torch.rand(1, 3, 96, 96)
     with torch.inference_mode():
         segmenter(x), classifier(x)
     assert seen[0].shape == (1, 320, 3, 3) and torch.allclose(*seen, atol=1e-4)
+
+
+@pytest.mark.parametrize("depth", [2, 4, 5])
+def test_a_pretrained_encoder_narrowed(depth):
+    network = build(NetworkSpec(kind="narrowed_lite0", width=16, depth=depth), 2).eval()
+    assert network(torch.rand(1, 3, 64, 64)).shape == (1, 2, 32, 32)
+    assert len(network.encoder.outputs) == depth == len(network.decoder) + 1
+    drawn = torch.rand(1, 3, 64, 64, requires_grad=True)
+    network(drawn).sum().backward()
+    assert drawn.grad.abs().sum() > 0 and all(p.grad is not None for p in network.parameters())
+
+
+@pytest.mark.parametrize(("knobs", "said"), [({"width": 24}, "multiple of 16"), ({"depth": 6}, "2 to 5")])
+def test_a_pretrained_encoder_refuses_what_it_cannot_be(knobs, said):
+    with pytest.raises(RecipeError, match=said):
+        build(NetworkSpec(kind="narrowed_lite0", **knobs), 1)
+
+
+def test_the_normalization_of_imagenet_is_in_the_first_convolution():
+    """But for the border, where the padding differs."""
+    with_it, folded = Lite0Encoder(1).stem.eval(), Lite0Encoder(1, device=True).stem.eval()
+    x = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        a, b = with_it(x), folded(x)
+    assert torch.allclose(a[..., :-1, :-1], b[..., :-1, :-1], atol=1e-3)
+    assert not torch.allclose(a, b, atol=0.1)
 
 
 def test_describe_prints_the_size(capsys):

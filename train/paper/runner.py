@@ -146,7 +146,8 @@ def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], stat
 
 def time_left(todo: Sequence[Job], done: Sequence[Record]) -> float | None:
     """Seconds that ``todo`` will take, from what ``done`` took: by the same network (with or without a teacher,
-    which takes its time too) where it ran, else by multiplications. None where nothing ran yet; what is untrained takes next to nothing."""
+    which takes its time too) where it ran, else by multiplications. None where nothing ran yet; what is untrained
+    takes next to nothing."""
     done = [r for r in done if r.epochs]
     todo = [j for j in todo if j.study not in UNTRAINED]
     if not done:
