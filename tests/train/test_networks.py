@@ -224,6 +224,10 @@ def test_a_pretrained_encoder_narrowed(depth):
     network = build(NetworkSpec(kind="narrowed_lite0", width=16, depth=depth), 2).eval()
     assert network(torch.rand(1, 3, 64, 64)).shape == (1, 2, 32, 32)
     assert len(network.encoder.outputs) == depth == len(network.decoder) + 1
+    network.train()
+    for side, maps in zip(network.sides, network.encoder(torch.rand(4, 3, 64, 64))):
+        assert side(maps).detach().std().item() == pytest.approx(1, abs=0.05)  # as large as what the decoder adds them to
+    network.eval()
     drawn = torch.rand(1, 3, 64, 64, requires_grad=True)
     network(drawn).sum().backward()
     assert drawn.grad.abs().sum() > 0 and all(p.grad is not None for p in network.parameters())

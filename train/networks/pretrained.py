@@ -85,7 +85,11 @@ class NarrowedLite0(nn.Module):
         if not 2 <= depth <= len(STAGES):
             raise ValueError(f"depth {depth} is not 2 to {len(STAGES)}: the encoder has no such maps")
         self.encoder = Lite0Encoder(depth, device=True)
-        self.sides = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in self.encoder.outputs)
+        # Normalized: the blocks' maps are tens of times larger than the decoder's, which int8 sums would lose.
+        self.sides = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width, eps=1e-3))
+            for channels in self.encoder.outputs
+        )
         self.mid = MidBlock(width, narrowing_factor, narrowing_steps)
         self.after_mid = Pair(width, width)
         self.decoder = nn.ModuleList(Pair(width, width) for _ in self.encoder.outputs[1:])
