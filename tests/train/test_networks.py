@@ -226,11 +226,17 @@ def test_a_pretrained_encoder_narrowed(depth):
     assert len(network.encoder.outputs) == depth == len(network.decoder) + 1
     network.train()
     for side, maps in zip(network.sides, network.encoder(torch.rand(4, 3, 64, 64))):
-        assert side(maps).detach().std().item() == pytest.approx(1, abs=0.05)  # as large as what the decoder adds them to
+        assert side(maps).detach().std().item() == pytest.approx(1, abs=0.05)  # as the decoder's
     network.eval()
     drawn = torch.rand(1, 3, 64, 64, requires_grad=True)
     network(drawn).sum().backward()
     assert drawn.grad.abs().sum() > 0 and all(p.grad is not None for p in network.parameters())
+
+
+def test_a_classifier_on_a_pretrained_encoder():
+    network = build(NetworkSpec(kind="narrowed_lite0_classifier", width=16, narrowing_steps=2), 1).eval()
+    assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1)
+    assert network.narrowing.outputs == 8
 
 
 @pytest.mark.parametrize(("knobs", "said"), [({"width": 24}, "multiple of 16"), ({"depth": 6}, "2 to 5")])

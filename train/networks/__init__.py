@@ -47,13 +47,14 @@ def build(spec: NetworkSpec, outputs: int) -> nn.Module:
             from train.networks.pretrained import EfficientNetLite0Unet
 
             return EfficientNetLite0Unet(outputs=outputs)
-        if spec.kind == "narrowed_lite0":
-            from train.networks.pretrained import NarrowedLite0
+        if spec.kind in ("narrowed_lite0", "narrowed_lite0_classifier"):
+            from train.networks.pretrained import NarrowedLite0, NarrowedLite0Classifier
 
+            kind = NarrowedLite0 if spec.kind == "narrowed_lite0" else NarrowedLite0Classifier
             shape = (spec.depth, spec.narrowing_factor, spec.narrowing_steps)
-            return NarrowedLite0(spec.width, outputs, *shape, dropout=spec.dropout)
+            return kind(spec.width, outputs, *shape, dropout=spec.dropout)
     except ValueError as error:
         raise RecipeError(f"network: {error}; change it in the recipe") from error
-    known = "lwbna, narrow_classifier, unet, deeplabv3plus, "
-    known += "efficientnet_b0, efficientnet_lite0, efficientnet_lite0_unet, narrowed_lite0"
+    known = "lwbna, narrow_classifier, unet, deeplabv3plus, efficientnet_b0, efficientnet_lite0, "
+    known += "efficientnet_lite0_unet, narrowed_lite0, narrowed_lite0_classifier"
     raise RecipeError(f"unknown network kind {spec.kind!r}; known: {known}")

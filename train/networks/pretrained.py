@@ -1,7 +1,8 @@
-"""Teachers where labels are few: EfficientNet-Lite0, started from ImageNet weights that come inside a package.
+"""Where labels are few: EfficientNet-Lite0, as a teacher or as the encoder of a narrowed network.
 
-Tan and Le, ICML 2019; the Lite variants have neither squeeze-and-excitation nor swish. The weights are converted
-from TensorFlow's, Apache 2.0; ImageNet's photographs are for research.
+It starts from ImageNet weights that come inside a package. Tan and Le, ICML 2019; the Lite variants have neither
+squeeze-and-excitation nor swish. The weights are converted from TensorFlow's, Apache 2.0; ImageNet's photographs
+are for research.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from monai.networks.nets.flexible_unet import SegmentationHead, UNetDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.networks.lwbna import Conv3x3, MidBlock, Pair
+from train.networks.lwbna import Conv3x3, MidBlock, Narrowing, Pair
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in the package's example
 # Channels of the blocks with the last maps at a half, a quarter ... a thirty-second of the input.
@@ -80,16 +81,10 @@ class NarrowedLite0(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if width % 16:
-            raise ValueError(f"width {width} is not a multiple of 16 (the int8 kernels' step)")
-        if not 2 <= depth <= len(STAGES):
-            raise ValueError(f"depth {depth} is not 2 to {len(STAGES)}: the encoder has no such maps")
+        _check(width, depth)
         self.encoder = Lite0Encoder(depth, device=True)
         # Normalized: the blocks' maps are tens of times larger than the decoder's, which int8 sums would lose.
-        self.sides = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width, eps=1e-3))
-            for channels in self.encoder.outputs
-        )
+        self.sides = nn.ModuleList(_side(channels, width) for channels in self.encoder.outputs)
         self.mid = MidBlock(width, narrowing_factor, narrowing_steps)
         self.after_mid = Pair(width, width)
         self.decoder = nn.ModuleList(Pair(width, width) for _ in self.encoder.outputs[1:])
@@ -103,6 +98,35 @@ class NarrowedLite0(nn.Module):
         for pair, skip in zip(self.decoder, reversed(skips)):
             x = pair(self.dropout(F.interpolate(x, scale_factor=2.0, mode="nearest") + skip))
         return self.head(x)
+
+
+class NarrowedLite0Classifier(nn.Module):
+    """The narrowed classifier (train.networks.narrow_classifier) on the same encoder.
+
+    Input B x 3 x S x S in [0, 1], S a multiple of 2**depth; logits B x outputs. Raises ValueError as above.
+    """
+
+    def __init__(
+        self,
+        width: int = 64,
+        outputs: int = 1,
+        depth: int = 4,
+        narrowing_factor: int = 2,
+        narrowing_steps: int = 3,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        _check(width, depth)
+        self.encoder = Lite0Encoder(depth, device=True)
+        self.side = _side(self.encoder.outputs[-1], width)
+        self.narrowing = Narrowing(width, narrowing_factor, narrowing_steps)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.narrowing.outputs, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.side(self.encoder(x)[-1])  # B C s/16 s/16, of depth 4
+        x, _ = self.narrowing(x)  # B C/4 s/16 s/16
+        return self.head(self.dropout(x.mean((2, 3))))
 
 
 class Lite0Encoder(nn.Module):
@@ -141,6 +165,18 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.deviation
+
+
+def _check(width: int, depth: int) -> None:
+    if width % 16:
+        raise ValueError(f"width {width} is not a multiple of 16 (the int8 kernels' step)")
+    if not 2 <= depth <= len(STAGES):
+        raise ValueError(f"depth {depth} is not 2 to {len(STAGES)}: the encoder has no such maps")
+
+
+def _side(channels: int, width: int) -> nn.Module:
+    """To ``width`` channels, of one size."""
+    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width, eps=1e-3))
 
 
 def _normalizing(conv: nn.Conv2d) -> nn.Module:

@@ -33,7 +33,7 @@ PROTOCOLS = {
 PAPER = NetworkSpec(kind="lwbna", width=128, dropout=0.3)
 SMALL = NetworkSpec(kind="lwbna", width=32, stem=True, dropout=0.1)  # that of the shipped bundles
 PRETRAINED = NetworkSpec(kind="efficientnet_lite0_unet")
-NARROWED_LITE0 = NetworkSpec(kind="narrowed_lite0", width=32, depth=5, dropout=0.1)
+NARROWED_LITE0 = NetworkSpec(kind="narrowed_lite0", width=32, dropout=0.1)
 NETWORKS = {
     "LWBNA-Unet": PAPER,
     "U-Net": NetworkSpec(kind="unet"),
@@ -63,6 +63,9 @@ CLASSIFIERS = {
     "doubling, not narrowed": structs.replace(_DOUBLING, narrowing_factor=1),
     "EfficientNet-B0": NetworkSpec(kind="efficientnet_b0", dropout=0.2),  # MobileNet's blocks
     "EfficientNet-Lite0, pretrained": NetworkSpec(kind="efficientnet_lite0", dropout=0.2),
+    "narrowed Lite0, pretrained": NetworkSpec(
+        kind="narrowed_lite0_classifier", width=64, narrowing_steps=3, dropout=0.2
+    ),
 }
 
 
