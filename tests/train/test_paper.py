@@ -276,6 +276,25 @@ def test_the_drop_on_an_unseen_set_is_of_that_sets_images():
     assert (row["set"], row["images"], row["Dice, never seen"]) == ("idrid_a", "2", "0.7500")
 
 
+def test_what_pretraining_gains_is_paired_by_image():
+    def pair(study: str, known: float, new: float) -> list[tuple[Job, runner.Record]]:
+        jobs_of = [job("all sets", study=study), job("without idrid_a", study=study)]
+        jobs_of[1] = dataclasses.replace(jobs_of[1], unseen="idrid_a")
+        test = [
+            [runner.Values("idrid_a", i, "", {"dice_disc": d + shift}) for i, shift in (("x", 0.0), ("y", 0.1))]
+            for d in (known, new)
+        ]
+        return [(j, structs.replace(measured({}, j), test=t)) for j, t in zip(jobs_of, test)]
+
+    done = pair("unseen_sets", 0.7, 0.5) + pair("unseen_sets_narrowed_lite0", 0.75, 0.6)
+    assert report.pretrained_rows(done[:2]) == report.pretrained_rows(done[2:]) == []
+    both = report.pretrained_rows(done)
+    assert [r["trained on"] for r in both] == ["all sets", "without idrid_a"]
+    assert [r["difference [95 % CI]"][:7] for r in both] == ["+0.0500", "+0.1000"]
+    assert both[0]["difference [95 % CI]"] == "+0.0500 [0.0500, 0.0500]"
+    assert {r["network"] for r in both} == {"narrowed Lite0, pretrained"}
+
+
 def test_agreement_on_an_unseen_set_is_of_that_sets_images():
     known, new = job("all sets"), dataclasses.replace(job("without idrid_a"), unseen="idrid_a")
 
@@ -317,7 +336,10 @@ def test_a_report_has_a_section_and_a_plot_a_study(tmp_path):
     done = [(j, measured(dice, j)) for j in (job(n) for n in NETWORKS)]
     done += [(j, measured(dice, j)) for j in (job(n, study="few_images", images=8) for n in NETWORKS)]
     done += [(j, measured(dice, j)) for j in (job(n, study="ablations") for n in ABLATIONS)]
+    begun = job("all sets", study="unseen_sets")  # no set was left out yet
+    done.append((begun, measured(dice, begun)))
     text = report.write_report(tmp_path, "cpu", done)
+    assert "unseen_sets" not in text
     for section in ("size", "faz", "faz agreement", "few_images", "ablations"):
         assert f"\n## {section}\n" in text
     written = {p.name for p in tmp_path.iterdir()}

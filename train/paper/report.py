@@ -46,9 +46,11 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
         if study in ("faz", "disc_cup"):
             tables[f"{study} agreement"] = agreement_rows(found)
-    if rows := taught_rows(done):
-        tables["taught"] = rows
+    tables["taught"] = taught_rows(done)
+    tables["pretrained"] = pretrained_rows(done)
     for name, rows in tables.items():
+        if not rows:  # of studies that were cut short, or not begun
+            continue
         write_csv(out / f"{name.replace(' ', '_')}.csv", rows)
         sections.append(f"## {name}\n\n{markdown(rows)}")
     plots.accuracy(out, done)
@@ -157,6 +159,34 @@ def unseen_rows(done: Done) -> list[Row]:
                     "worst image, never seen": f"{new.mean(0).min():.3f}",
                 }
             )
+    return rows
+
+
+def pretrained_rows(done: Done) -> list[Row]:
+    """Dice of networks that started from ImageNet's weights less that of width 32 from random ones: on each set's
+    test part, of networks that were trained on that set too and of those that were not."""
+    rows = []
+    random = dict(_left_out(of_study(done, UNSEEN[0])))
+    for study in UNSEEN[1:]:
+        (network,) = STUDIES[study][0]
+        for name, of_set in _left_out(of_study(done, study)):
+            for (structure, words), how in itertools.product(STRUCTURES.items(), ("all sets", f"without {name}")):
+                one, other = (by_image(d, how, f"dice_{structure}") for d in (of_set, random.get(name, [])))
+                if not (one.size and other.size):
+                    continue
+                rows.append(
+                    {
+                        "network": network,
+                        "set": name,
+                        "structure": words,
+                        "trained on": how,
+                        "seeds": f"{len(one)}, {len(other)}",
+                        "images": str(one.shape[1]),
+                        "Dice": f"{one.mean():.4f}",
+                        "width 32, stem": f"{other.mean():.4f}",
+                        "difference [95 % CI]": _difference(one.mean(0), other, False),
+                    }
+                )
     return rows
 
 
