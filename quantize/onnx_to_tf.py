@@ -192,7 +192,8 @@ def _concat(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
 
 
 def _clip(attributes: Attributes, inputs: Sequence[Any]) -> tf.Tensor:
-    _refuse_unless([float(bound) for bound in inputs[1:]] == [0, 6], "of anything but 0 to 6 (ReLU6)")
+    bounds = [float(bound) for bound in inputs[1:] if bound is not None]
+    _refuse_unless(bounds == [0, 6], "of anything but 0 to 6 (ReLU6)")
     return tf.nn.relu6(inputs[0])
 
 

@@ -181,8 +181,11 @@ def _convolve(x: Value, offset: Tensor, weight: Tensor, bias: Tensor | None, gri
 def _conv(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Value:
     x, weight, bias = (*inputs, None)[:3]
     top, left, bottom, right = attributes.get("pads") or (0, 0, 0, 0)
-    how = {"stride": attributes.get("strides") or 1, "dilation": attributes.get("dilations") or 1}
-    how["groups"] = attributes.get("group", 1)
+    how = {
+        "stride": attributes.get("strides") or 1,
+        "dilation": attributes.get("dilations") or 1,
+        "groups": attributes.get("group", 1),
+    }
     return _convolve(x, F.pad(x.offset, (left, right, top, bottom)), weight, bias, grid, **how)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import pytest
@@ -131,6 +133,7 @@ def test_unknown_operator_is_named():
         ({"op_type": "MaxPool", "kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}, "MaxPool.*ceil_mode"),
         ({"op_type": "Reshape"}, "Reshape.*map"),
         ({"op_type": "Clip"}, "Clip.*ReLU6"),
+        ({"op_type": "Clip", "inputs": ["image", ""]}, "Clip.*ReLU6"),
     ],
 )
 def test_unknown_variant_is_named(node, what):
@@ -146,9 +149,9 @@ def test_weights_that_are_not_finite_are_named():
         to_onnx(network, 8)
 
 
-def single_node(op_type: str, **attributes) -> onnx.ModelProto:
+def single_node(op_type: str, inputs: Sequence[str] = ("image",), **attributes) -> onnx.ModelProto:
     tensor = onnx.helper.make_tensor_value_info
-    node = onnx.helper.make_node(op_type, ["image"], ["logits"], **attributes)
+    node = onnx.helper.make_node(op_type, inputs, ["logits"], **attributes)
     graph = onnx.helper.make_graph(
         [node], "one", [tensor("image", 1, [1, 3, 8, 8])], [tensor("logits", 1, [1, 3, 8, 8])]
     )

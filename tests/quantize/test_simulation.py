@@ -52,10 +52,13 @@ def test_a_network_through_the_chain(name, request):
     compare(simulation, tiny.converted.int8_tflite, tiny.images)
 
 
-def test_depthwise_convolutions_of_a_pretrained_encoder(images):
+@pytest.mark.parametrize("wider", [1.0, 1.5])
+def test_depthwise_convolutions_of_a_pretrained_encoder(images, wider):
+    """Also where a range reaches beyond the 6 at which ReLU6 ends, as a trained one may."""
     torch.manual_seed(0)
     graph = Graph(to_onnx(NarrowedLite0(width=16, depth=4).eval(), SIZE))
-    ranges = calibrate(graph, images)
+    ranges = {name: (low * wider, high * wider) for name, (low, high) in calibrate(graph, images).items()}
+    ranges[graph.input] = (0.0, 1.0)
     compare(Simulation(graph, ranges).eval(), convert_to_int8(graph, ranges), images)
 
 

@@ -32,7 +32,7 @@ PROTOCOLS = {
 
 PAPER = NetworkSpec(kind="lwbna", width=128, dropout=0.3)
 SMALL = NetworkSpec(kind="lwbna", width=32, stem=True, dropout=0.1)  # that of the shipped bundles
-PRETRAINED = NetworkSpec(kind="efficientnet_lite0_unet")
+LITE0_UNET = NetworkSpec(kind="efficientnet_lite0_unet")
 NARROWED_LITE0 = NetworkSpec(kind="narrowed_lite0", width=32, dropout=0.1)
 NETWORKS = {
     "LWBNA-Unet": PAPER,
@@ -110,9 +110,7 @@ class Job:
     @property
     def test_sets(self) -> tuple[str, ...]:
         """The sets whose test parts are measured."""
-        if self.unseen:
-            return (self.unseen,)
-        return tuple(CAMERAS.sets if self.study in UNSEEN else self.recipe.data.sets)  # those with outlines
+        return (self.unseen,) if self.unseen else tuple(self.recipe.data.sets)
 
     @property
     def name(self) -> str:
@@ -132,7 +130,7 @@ STUDIES: dict[str, tuple[dict[str, NetworkSpec], Data]] = {
     "disc_cup": (NETWORKS, DISC_CUP),
     "classifiers": (CLASSIFIERS, GLAUCOMA),
     "unseen_sets": ({"width 32, stem": SMALL}, CAMERAS),  # one left out at a time
-    "unseen_sets_pretrained": ({"EfficientNet-Lite0 U-Net, pretrained": PRETRAINED}, CAMERAS),
+    "unseen_sets_pretrained": ({"EfficientNet-Lite0 U-Net, pretrained": LITE0_UNET}, CAMERAS),
     "unseen_sets_narrowed_lite0": ({"narrowed Lite0, pretrained": NARROWED_LITE0}, CAMERAS),
     "longer": (  # still the cheapest by far
         {"width 32, stem, longer": SMALL, "width 32, stem, skips concatenated, longer": _CONCATENATED},
