@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +31,12 @@ class Converted:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A network with ranges of its own: narrowed ones, or those that were trained with it in int8 arithmetic."""
+    """A network with ranges of its own: narrowed ones, or those that were trained with it in int8 arithmetic.
+    ``weights`` of the int8 network alone, by their names in the graph: corrected biases."""
 
     network: torch.nn.Module
     ranges: Ranges
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 def convert_network(
@@ -51,9 +54,11 @@ def convert_network(
     converted = tuned.network if tuned else network
     exported = to_onnx(converted, size)
     graph = Graph(exported)
+    floating = convert.to_float(graph)
+    if tuned:
+        graph.constants |= {name: weight.numpy() for name, weight in tuned.weights.items()}
     int8 = convert.to_int8(graph, tuned.ranges if tuned else calibrate(graph, calibration))
     operators = convert.int8_operators(int8)
-    floating = convert.to_float(graph)
     serialized = exported.SerializeToString()
     before = network if tuned and tuned.network is not network else None
     checks = compare_chain(converted, serialized, floating, int8, parity, before, scattered)

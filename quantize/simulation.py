@@ -23,6 +23,8 @@ from quantize.calibration import MIN_RANGE, Ranges
 from quantize.errors import CalibrationError, UnsupportedOperatorError
 from quantize.onnx_to_tf import RECTIFIERS, Graph
 
+Before = Callable[[onnx.NodeProto, dict[str, Any], Sequence[Any]], None]
+
 LOW, HIGH = -128, 127
 MAX_WEIGHT = 127  # weights are symmetric: -127 to 127
 MAX_BIAS = (2**31 - 1) // 2
@@ -72,11 +74,11 @@ class Simulation(nn.Module):  # type: ignore[misc]
         unknown = sorted({n.op_type for n in graph.nodes} - OPERATORS.keys())
         if unknown:
             raise UnsupportedOperatorError(
-                f"operators without a simulation: {', '.join(unknown)}; quantize with neither fine-tuning nor "
-                "clipping_images, or add their reference kernels to quantize/simulation.py"
+                f"operators without a simulation: {', '.join(unknown)}; quantize with neither fine-tuning, "
+                "clipping_images nor correction_images, or add their reference kernels to quantize/simulation.py"
             )
         self.graph = graph
-        names = [i for node in graph.nodes if node.op_type in _WEIGHTED for i in node.input[1:] if i]
+        names = [i for node in graph.nodes if node.op_type in CONVOLUTIONS for i in node.input[1:] if i]
         self.weights = nn.ParameterDict(
             {_key(name): nn.Parameter(torch.tensor(graph.constants[name])) for name in names}
         )
@@ -86,13 +88,16 @@ class Simulation(nn.Module):  # type: ignore[misc]
         relu = {node.input[0]: node.output[0] for node in graph.nodes if node.op_type in RECTIFIERS}
         self.range_of = {name: relu[name] for name in graph.fused} | {name: name for name in ranges}
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, before: Before | None = None) -> Tensor:
+        """``before`` sees each node with its attributes and inputs, before it is computed."""
         grids = {name: Grid.of(*pair) for name, pair in zip(self.names, self._ranges())}
         pixels = torch.round(image * (HIGH - LOW)) + LOW
         values: dict[str, Any] = {self.graph.input: Value(pixels, grids[self.graph.input])}
         for node in self.graph.nodes:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             inputs = [values[i] if i in values else self._constant(i) for i in node.input]
+            if before:
+                before(node, attributes, inputs)
             name = node.output[0]
             grid = grids.get(self.range_of.get(name, ""))
             values[name] = OPERATORS[node.op_type](attributes, inputs, grid)
@@ -159,26 +164,47 @@ def _result(soft: Tensor, exact: Tensor, grid: Grid) -> Value:
     return Value((_Straight.apply(soft, exact) + grid.zero_point).clamp(LOW, HIGH), grid)
 
 
-def _convolve(x: Value, offset: Tensor, weight: Tensor, bias: Tensor | None, grid: Grid, **how: Any) -> Value:
-    """``offset`` is that of ``x``, padded where need be: zero is zero there."""
-    steps = weight.detach().double().abs().amax((1, 2, 3)).clamp(min=1e-30) / MAX_WEIGHT
-    if bias is not None:  # a filter of next to nothing: the converter coarsens it until its bias fits
-        steps = torch.maximum(steps, bias.detach().double().abs() / (x.grid.step * MAX_BIAS))
-    whole = torch.round(weight.detach() / steps[:, None, None, None])
-    quantized = _Straight.apply(weight / steps.float()[:, None, None, None], whole)
-    largest_sum = float(whole.abs().sum((1, 2, 3)).max()) * (HIGH - LOW)
-    kind = torch.float32 if largest_sum < EXACT else torch.float64
-    accumulator = F.conv2d(offset.to(kind), quantized.to(kind), **how)
-    steps = steps.float().double()  # as the file holds them
-    exact = accumulator.detach().long()
-    soft = accumulator.float() * (steps.float() * (x.grid.scale / grid.scale))[:, None, None]
-    if bias is not None:
-        exact = exact + torch.round(bias.detach() / (x.grid.step * steps)).long()[:, None, None]
-        soft = soft + (bias / grid.scale)[:, None, None]
-    return _result(soft, scaled(exact, multiplier((x.grid.step * steps / grid.step).tolist())), grid)
+@dataclass(frozen=True)
+class _Convolution:
+    """What a node of a convolution or a dense layer computes. ``offset`` is that of ``x``, padded where need be:
+    zero is zero there."""
+
+    x: Value
+    offset: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    how: dict[str, Any]
+
+    def whole_weights(self) -> tuple[Tensor, Tensor]:
+        """The size of a step of each filter, and its weights in steps (``float64``, the weights' type)."""
+        weight = self.weight.detach()
+        steps = weight.double().abs().amax((1, 2, 3)).clamp(min=1e-30) / MAX_WEIGHT
+        if self.bias is not None:  # a filter of next to nothing: the converter coarsens it until its bias fits
+            steps = torch.maximum(steps, self.bias.detach().double().abs() / (self.x.grid.step * MAX_BIAS))
+        return steps, torch.round(weight / steps[:, None, None, None])
+
+    def accumulate(self, quantized: Tensor, whole: Tensor) -> Tensor:
+        """The sums of products, exact."""
+        largest_sum = float(whole.abs().sum((1, 2, 3)).max()) * (HIGH - LOW)
+        kind = torch.float32 if largest_sum < EXACT else torch.float64
+        return F.conv2d(self.offset.to(kind), quantized.to(kind), **self.how)
+
+    def result(self, grid: Grid) -> Value:
+        x, bias = self.x, self.bias
+        steps, whole = self.whole_weights()
+        accumulator = self.accumulate(
+            _Straight.apply(self.weight / steps.float()[:, None, None, None], whole), whole
+        )
+        steps = steps.float().double()  # as the file holds them
+        exact = accumulator.detach().long()
+        soft = accumulator.float() * (steps.float() * (x.grid.scale / grid.scale))[:, None, None]
+        if bias is not None:
+            exact = exact + torch.round(bias.detach() / (x.grid.step * steps)).long()[:, None, None]
+            soft = soft + (bias / grid.scale)[:, None, None]
+        return _result(soft, scaled(exact, multiplier((x.grid.step * steps / grid.step).tolist())), grid)
 
 
-def _conv(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Value:
+def _of_conv(attributes: dict[str, Any], inputs: Sequence[Any]) -> _Convolution:
     x, weight, bias = (*inputs, None)[:3]
     top, left, bottom, right = attributes.get("pads") or (0, 0, 0, 0)
     how = {
@@ -186,13 +212,32 @@ def _conv(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Valu
         "dilation": attributes.get("dilations") or 1,
         "groups": attributes.get("group", 1),
     }
-    return _convolve(x, F.pad(x.offset, (left, right, top, bottom)), weight, bias, grid, **how)
+    return _Convolution(x, F.pad(x.offset, (left, right, top, bottom)), weight, bias, how)
+
+
+def _of_gemm(attributes: dict[str, Any], inputs: Sequence[Any]) -> _Convolution:
+    x, weight, bias = (*inputs, None)[:3]
+    weight = weight if attributes.get("transB") else weight.T
+    return _Convolution(x, x.offset, weight[:, :, None, None], bias, {})
+
+
+CONVOLUTIONS = {"Conv": _of_conv, "Gemm": _of_gemm}
+
+
+def sums(kind: str, attributes: dict[str, Any], inputs: Sequence[Any]) -> Tensor:
+    """The real values of a convolution's sums, B x C x h x w, before its result is rounded and clipped."""
+    convolution = CONVOLUTIONS[kind](attributes, inputs)
+    steps, whole = convolution.whole_weights()
+    real = convolution.accumulate(whole, whole) * (steps * convolution.x.grid.step).float()[:, None, None]
+    return real if convolution.bias is None else real + convolution.bias[:, None, None]
+
+
+def _conv(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Value:
+    return _of_conv(attributes, inputs).result(grid)
 
 
 def _gemm(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Value:
-    x, weight, bias = (*inputs, None)[:3]
-    weight = weight if attributes.get("transB") else weight.T
-    return _convolve(x, x.offset, weight[:, :, None, None], bias, grid)
+    return _of_gemm(attributes, inputs).result(grid)
 
 
 def _relu(attributes: dict[str, Any], inputs: Sequence[Any], grid: Grid) -> Value:
@@ -302,7 +347,6 @@ OPERATORS: dict[str, Callable[..., Value]] = {
     "Reshape": _same,
     "Flatten": _same,
 }
-_WEIGHTED = {"Conv", "Gemm"}
 
 
 def _key(name: str) -> str:

@@ -206,9 +206,10 @@ def to_input(x: Tensor, machine: Machine) -> Tensor:
 def start_from(network: nn.Module, source: Path) -> None:
     """Start a network from another run's weights: all of them, or the encoder for a classifier."""
     from train.networks.narrow_classifier import NarrowClassifier, load_encoder
+    from train.networks.pretrained import NarrowedLite0Classifier
 
     weights = torch.load(source / "best.pt", map_location="cpu", weights_only=True)["model"]
-    if isinstance(network, NarrowClassifier):
+    if isinstance(network, NarrowClassifier | NarrowedLite0Classifier):
         load_encoder(network, weights)
     else:
         network.load_state_dict(weights)

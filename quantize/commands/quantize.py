@@ -23,6 +23,7 @@ from device.pipeline import Model, Pipeline, Runs
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize import decision, gate, measure, parity, sensitivity
+from quantize.bias_correction import correct
 from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, Tuned, convert_network
 from quantize.clipping import clip
@@ -33,6 +34,7 @@ from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
 from train.errors import RecipeError
 from train.evaluation import has_reference, headline, network_cases
+from train.networks.pretrained import ORIGIN
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import Run, load_run
@@ -89,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     tuned = None
     metrics: dict[str, dict[str, float]] = {}
     report: dict[str, Any] = {}
-    if spec.clipping_images or spec.epochs:
+    if spec.clipping_images or spec.correction_images or spec.epochs:
         simulation = simulate(trained.network, recipe.size, calibration)
     if spec.clipping_images:
         images = measure.inputs(recipe, pooled["train"], spec.clipping_images)
@@ -97,6 +99,12 @@ def run(args: argparse.Namespace) -> int:
         print(clipping)
         report["clipping"] = msgspec.to_builtins(clipping)
         tuned = Tuned(trained.network, simulation.export()[1])
+    if spec.correction_images:
+        correction = correct(simulation, measure.inputs(recipe, pooled["train"], spec.correction_images))
+        print(correction)
+        report["bias_correction"] = msgspec.to_builtins(correction)
+        weights, ranges = simulation.export()
+        tuned = Tuned(trained.network, ranges, weights)
     if spec.epochs:
         metrics["validation, int8 before fine-tuning"] = headline(
             network_cases(recipe.task, pooled["val"], torch_stage(simulation), recipe.size)
@@ -212,6 +220,7 @@ def describe(
         }
         for name in recipe.data.sets
     }
+    start = {"start": ORIGIN} if "lite0" in recipe.network.kind else {}
     return bundle.Manifest(
         schema=1,
         name=recipe.name,
@@ -225,7 +234,7 @@ def describe(
         operating_points=(),
         probability=None,
         metrics=metrics,
-        data={"sets": sets},
+        data={"sets": sets} | start,
         recipe=as_dict(recipe),
         operators=converted.operators,
         tools=versions(),

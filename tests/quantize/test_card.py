@@ -5,6 +5,7 @@ import pytest
 
 from quantize.card import LIMITS, LIMITS_OF_TASK, licence, model_card
 from tests.device.eye import ColourNetwork, manifest
+from train.networks.pretrained import ORIGIN
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,13 @@ def test_the_limits_of_a_task_are_in_its_card(task):
     card = model_card(described)
     assert all(line in card for line in (*LIMITS, *LIMITS_OF_TASK.get(task, ())))
     assert ("microaneurysms" in card) == (task == "haemorrhage")
+
+
+def test_what_training_started_from_is_said():
+    described = manifest("disc_cup", ColourNetwork(2))
+    card = model_card(msgspec.structs.replace(described, data={"sets": {}, "start": ORIGIN}))
+    assert f"Training started from {ORIGIN}." in card and "Apache 2.0" in ORIGIN
+    assert "Training started" not in model_card(msgspec.structs.replace(described, data={"sets": {}}))
 
 
 def test_a_figure_stands_with_its_interval():

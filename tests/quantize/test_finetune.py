@@ -18,7 +18,7 @@ from quantize.finetune import finetune, simulate, with_folded
 from quantize.onnx_to_tf import Graph
 from quantize.simulation import Grid, Simulation, multiplier
 from tests.quantize.conftest import SIZE, as_tensor
-from tests.quantize.test_simulation import compare, file_ranges
+from tests.quantize.test_simulation import compare, file_ranges_and_biases
 from tests.train.toy import make_octa
 from train.evaluation import evaluate_predictor
 from train.networks.lwbna import LWBNAUnet, Pair
@@ -92,7 +92,7 @@ def test_the_file_has_the_scales_that_training_saw(tuned):
     _, ranges = tuned.simulation.export()
     moved = [abs(g) for g in tuned.simulation.growth.tolist()]
     assert max(moved) > 1e-4  # one epoch moves a range by 6e-4
-    saved = file_ranges(tuned.converted.int8_tflite, graph)
+    saved, _ = file_ranges_and_biases(tuned.converted.int8_tflite, graph)
     assert saved.keys() == ranges.keys()
     for name, (low, high) in saved.items():
         grid = Grid.of(*torch.tensor(ranges[name]))

@@ -15,24 +15,35 @@ from quantize.calibration import MIN_RANGE, calibrate
 from quantize.convert import to_int8 as convert_to_int8
 from quantize.errors import UnsupportedOperatorError
 from quantize.export import to_onnx
-from quantize.onnx_to_tf import Graph
-from quantize.simulation import Simulation, multiplier, scaled
+from quantize.onnx_to_tf import RECTIFIERS, Graph
+from quantize.simulation import CONVOLUTIONS, Simulation, multiplier, scaled
 from tests.device.eye import paint
 from tests.quantize.conftest import SIZE, as_tensor
 from train.networks.pretrained import NarrowedLite0
 from train.networks.unet import UNet
 from train.run import RELEASED, load_run
 
-KINDS = {"Conv": "CONV_2D", "Gemm": "CONV_2D", "Add": "ADD", "Mul": "MUL", "ReduceMean": "MEAN"}
+KINDS = {
+    "Conv": ("CONV_2D", "DEPTHWISE_CONV_2D"),
+    "Gemm": ("CONV_2D",),
+    "Add": ("ADD",),
+    "Mul": ("MUL",),
+    "ReduceMean": ("MEAN",),
+    "Sigmoid": ("LOGISTIC",),
+    "MaxPool": ("MAX_POOL_2D",),
+    "Resize": ("RESIZE_NEAREST_NEIGHBOR",),
+}
 
 
 @pytest.mark.parametrize("path", sorted(bundle.SHIPPED.glob("*.tnh")), ids=lambda path: path.name)
 def test_every_shipped_bundle_to_the_bit(path):
-    """From the released float weights and the bundle's ranges alone, without its int8 weights."""
+    """From the released float weights and the bundle's ranges and biases, without its int8 weights."""
     shipped = bundle.load(path)
     run = load_run(RELEASED / shipped.manifest.name)
     graph = Graph(to_onnx(run.network, run.recipe.size))
-    simulation = Simulation(graph, file_ranges(shipped.model, graph)).eval()
+    ranges, biases = file_ranges_and_biases(shipped.model, graph)
+    graph.constants |= biases  # corrected ones are nowhere else
+    simulation = Simulation(graph, ranges).eval()
     eye = resize(paint(), run.recipe.size)[None]
     close_up = resize(paint(200, (100, 100), (90, 100), (40, 50)), run.recipe.size)[None]
     noise = np.random.default_rng(0).integers(0, 256, eye.shape, np.uint8)
@@ -175,18 +186,40 @@ def run_simulation(simulation: Simulation, network: Network, image: np.ndarray) 
     return np.rint(logits.numpy() / network.output.scale + network.output.zero_point).astype(int)
 
 
-def file_ranges(model: bytes, graph: Graph) -> dict[str, tuple[float, float]]:
-    """The ranges in a file by the graph's names: operators of a kind come in the same order in both."""
+def file_ranges_and_biases(
+    model: bytes, graph: Graph
+) -> tuple[dict[str, tuple[float, float]], dict[str, np.ndarray]]:
+    """Those in a file, by the graph's names. The converter reorders operators: each is known by what it takes."""
     parsed = tflite.parse(model)
-    found: dict[str, list[tuple[float, float]]] = {}
-    for kind, operator in zip(tflite.operators(parsed), parsed.subgraphs[0].operators):
-        grid = parsed.subgraphs[0].tensors[operator.outputs[0]].quantization
-        scale, zero_point = float(grid.scale[0]), int(grid.zeroPoint[0])
-        found.setdefault(kind, []).append(((-128 - zero_point) * scale, (127 - zero_point) * scale))
-    relu = {node.input[0]: node.output[0] for node in graph.nodes if node.op_type == "Relu"}
-    ranges = {graph.input: (0.0, 1.0)}
+    (file,) = parsed.subgraphs
+    left = list(zip(tflite.operators(parsed), file.operators))
+    place = {graph.input: int(file.inputs[0])}  # of the graph's tensors in the file
+    rectified = {node.input[0]: node.output[0] for node in graph.nodes if node.op_type in RECTIFIERS}
+    ranges, biases = {graph.input: (0.0, 1.0)}, {}
     for node in graph.nodes:
-        if node.op_type in KINDS:
-            name = node.output[0]
-            ranges[relu[name] if name in graph.fused else name] = found[KINDS[node.op_type]].pop(0)
-    return ranges
+        name, taken = node.output[0], {place[i] for i in node.input if i in place}
+        if node.op_type not in KINDS:  # fused, or of no effect
+            place[name] = place[node.input[0]]
+            continue
+        convolution = node.op_type in CONVOLUTIONS
+        filters = {1, *graph.constants[node.input[1]].shape} if convolution else None
+        found = [
+            (kind, operator)
+            for kind, operator in left
+            if kind in KINDS[node.op_type]
+            and taken <= {*operator.inputs}
+            and (filters is None or {1, *file.tensors[operator.inputs[1]].shape} == filters)
+        ]
+        left.remove(found[0])
+        operator = found[0][1]
+        place[name] = int(operator.outputs[0])
+        grid = file.tensors[place[name]].quantization
+        scale, zero_point = float(grid.scale[0]), int(grid.zeroPoint[0])
+        if node.op_type not in ("Sigmoid", "MaxPool", "Resize"):  # theirs is fixed, or their input's
+            edges = (-128 - zero_point) * scale, (127 - zero_point) * scale
+            ranges[rectified[name] if name in graph.fused else name] = edges
+        if len(node.input) > 2 and convolution:
+            bias = file.tensors[operator.inputs[2]]
+            whole = np.frombuffer(bytes(parsed.buffers[bias.buffer].data), np.int32)
+            biases[node.input[2]] = np.float32(whole * np.float64(bias.quantization.scale))
+    return ranges, biases

@@ -237,6 +237,14 @@ def test_a_classifier_on_a_pretrained_encoder():
     network = build(NetworkSpec(kind="narrowed_lite0_classifier", width=16, narrowing_steps=2), 1).eval()
     assert network(torch.rand(2, 3, 64, 64)).shape == (2, 1)
     assert network.narrowing.outputs == 8
+    segmenter = build(NetworkSpec(kind="narrowed_lite0", width=16), 2)
+    with torch.no_grad():
+        segmenter.encoder.blocks[3]._bn2.bias += 1  # it has learnt something
+    load_encoder(network, segmenter.state_dict())
+    x = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(network.encoder(x), segmenter.eval().encoder(x))
+    with pytest.raises(ValueError, match="does not fit"):
+        load_encoder(network, build(NetworkSpec(kind="narrowed_lite0", width=16, depth=3), 2).state_dict())
 
 
 @pytest.mark.parametrize(("knobs", "said"), [({"width": 24}, "multiple of 16"), ({"depth": 6}, "2 to 5")])

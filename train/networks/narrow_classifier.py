@@ -42,8 +42,8 @@ class NarrowClassifier(nn.Module):
         return self.head(self.dropout(x.mean((2, 3))))
 
 
-def load_encoder(classifier: NarrowClassifier, segmentation_state: dict[str, Tensor]) -> None:
-    """Start the classifier from a segmentation network's encoder (same width, depth and stem).
+def load_encoder(classifier: nn.Module, segmentation_state: dict[str, Tensor]) -> None:
+    """Start a classifier from the encoder of a segmentation network of its kind (same width, depth and stem).
 
     Raises ValueError where the two do not fit.
     """

@@ -19,6 +19,10 @@ from torch.nn import functional as F
 
 from train.networks.lwbna import Conv3x3, MidBlock, Narrowing, Pair
 
+ORIGIN = (
+    "the weights of EfficientNet-Lite0 (Tan and Le, ICML 2019; Apache 2.0), which were trained on the photographs "
+    "of ImageNet (for research)"
+)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as in the package's example
 # Channels of the blocks with the last maps at a half, a quarter ... a thirty-second of the input.
 STAGES = {0: 16, 2: 24, 4: 40, 10: 112, 15: 320}
