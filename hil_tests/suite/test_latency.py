@@ -17,6 +17,7 @@ from collections import defaultdict
 import pytest
 
 from hil_tests import reference
+from hil_tests.suite.photographs import GRADED
 
 pytestmark = pytest.mark.needs("wall-clock")
 
@@ -26,7 +27,6 @@ WARMING = 10  # captures that are not counted
 # Pieces of the reference between two measurements: as much as a photograph's, or a capture's, own work.
 SCREEN_PIECES, CAPTURE_PIECES = 60, 150
 PER_VISIT = 10
-GRADED = ("refer", "no_referral")  # an answer without a verdict is a shorter one
 
 
 @pytest.fixture(scope="module")
