@@ -7,6 +7,7 @@ last bits of a network's output differently, which moves a pixel at the border o
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,8 +44,9 @@ def rows(target, tmp_path_factory) -> tuple[dict, dict]:
 def test_the_verdict_is_the_same(rows):
     theirs, ours = rows
     assert ours["outcome"] in photographs.GRADED, "this photograph is to go through every stage"
-    for field in ("outcome", "reasons", "tip", "view", "bundles", "operating_points"):
+    for field in ("outcome", "tip", "view", "bundles", "operating_points"):
         assert theirs[field] == ours[field], field
+    assert list(map(_wording, theirs["reasons"])) == list(map(_wording, ours["reasons"]))
     assert theirs["quality"] == ours["quality"]
 
 
@@ -56,6 +58,11 @@ def test_the_measurements_are_the_same_but_for_the_last_bits(rows):
 
 
 MEASURED = ("vcdr", "glaucoma_probability", "disc", "measurements")
+
+
+def _wording(reason: str) -> str:
+    """Without its numbers, which are compared below."""
+    return re.sub(r"[0-9.]+", "", reason)
 
 
 def _numbers(row: dict, prefix: str = ""):
