@@ -41,8 +41,10 @@ def finetune(run: Run, root: Path, simulation: Simulation) -> Tuned:
 
     Gives the best epoch's weights and ranges; ``simulation`` is left in that state too. Weights, history and
     curves stay in the run's folder, in ``finetuned/``; what an earlier call left there is deleted. On the CPU,
-    where sums of whole numbers are exact. Raises DataError without data, CalibrationError where training diverges.
+    where sums of whole numbers are exact. Raises DataError without data, CalibrationError where training diverges,
+    UnsupportedOperatorError at once where the trained weights would have no place in the network.
     """
+    with_folded(run.network, simulation.export()[0])  # what has no place in the network is told before the hours
     spec = run.recipe.quantization
     recipe = msgspec.structs.replace(
         run.recipe,

@@ -22,8 +22,9 @@ from tests.quantize.test_simulation import compare, file_ranges_and_biases
 from tests.train.toy import make_octa
 from train.evaluation import evaluate_predictor
 from train.networks.lwbna import LWBNAUnet, Pair
+from train.networks.pretrained import NarrowedLite0
 from train.predictors import int8_stage, torch_stage
-from train.recipe import DataSpec, NetworkSpec, QuantizationSpec, Recipe
+from train.recipe import DataSpec, NetworkSpec, QuantizationSpec, Recipe, read_recipe
 from train.run import Run
 
 IMBALANCE = 100  # times, on half of the channels
@@ -123,6 +124,14 @@ def test_folded_weights_fit_the_network(segmenter):
     assert torch.allclose(found, expected, atol=1e-3)
     with pytest.raises(UnsupportedOperatorError, match=r"nowhere\.bias"):
         with_folded(segmenter.network, {"nowhere.bias": torch.zeros(1)})
+
+
+def test_a_network_that_cannot_keep_its_biases_is_refused_before_it_is_trained(tmp_path, images):
+    """The convolutions of a pretrained encoder have none, and BatchNorm is folded into them."""
+    network = NarrowedLite0(width=16).eval()
+    simulation = simulate(network, SIZE, images)
+    with pytest.raises(UnsupportedOperatorError, match="without fine-tuning"):
+        finetune(Run(tmp_path, read_recipe("disc_cup"), network, {}), tmp_path / "no data", simulation)
 
 
 def test_divergence_is_named():

@@ -108,12 +108,15 @@ def test_fine_tuning_is_in_the_manifest(run_folder, root):
     assert quantize(run_folder, root, "--finetune", "-1") == 2
 
 
-def test_narrowed_ranges_are_in_the_report_and_in_the_bundle(run_folder, root, monkeypatch, capsys):
+def test_what_is_narrowed_and_corrected_is_in_the_report_and_the_bundle(run_folder, root, monkeypatch, capsys):
     monkeypatch.setattr("quantize.clipping.NARROWER", 0.5)  # coarse, but quicker
-    (run_folder / "recipe.toml").write_text(RECIPE + "[quantization]\nclipping_images = 2\n")
+    asked = "[quantization]\nclipping_images = 2\ncorrection_images = 4\n"
+    (run_folder / "recipe.toml").write_text(RECIPE + asked)
     assert quantize(run_folder, root) == 0
     assert "ranges narrowed" in capsys.readouterr().out
-    clipping = json.loads((run_folder / "report.json").read_text())["clipping"]
+    report = json.loads((run_folder / "report.json").read_text())
+    clipping, correction = report["clipping"], report["bias_correction"]
+    assert correction["after"] <= correction["before"]
     assert clipping["after"] <= clipping["before"] and all(share < 1 for share in clipping["left"].values())
     loaded = bundle.load(run_folder / "toy-1.2.3.tnh")
     assert loaded.manifest.recipe["quantization"]["clipping_images"] == 2
