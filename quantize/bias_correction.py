@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import tensorflow as tf
 import torch
@@ -63,17 +64,15 @@ def _float_means(graph: Graph, images: Images) -> tuple[dict[str, Tensor], Tenso
     unfused.fused = set()
     totals: dict[str, Any] = {}
 
+    convolutions = {node.output[0] for node in graph.nodes if node.op_type in CONVOLUTIONS}
+
     def observe(name: str, x: tf.Tensor) -> tf.Tensor:
-        totals[name] = totals.get(name, 0) + tf.reduce_mean(x, (1, 2)).numpy().sum(0, dtype="float64")
+        if name in convolutions:
+            totals[name] = totals.get(name, 0) + tf.reduce_mean(x, (1, 2)).numpy().sum(0, dtype="float64")
         return x
 
-    logits = [
-        unfused(tf.cast(images[i : i + BATCH], tf.float32) / 255.0, observe).numpy()
-        for i in range(0, len(images), BATCH)
-    ]
-    channels_last = torch.cat([torch.from_numpy(x) for x in logits])
-    kinds = {n.output[0] for n in graph.nodes if n.op_type in CONVOLUTIONS}
-    means = {
-        name: torch.from_numpy(total / len(images)).float() for name, total in totals.items() if name in kinds
-    }
-    return means, channels_last if graph.vector_output else channels_last.permute(0, 3, 1, 2)
+    batches = (images[i : i + BATCH] for i in range(0, len(images), BATCH))
+    found = [unfused(tf.cast(batch, tf.float32) / 255.0, observe).numpy() for batch in batches]
+    means = {name: torch.from_numpy(total / len(images)).float() for name, total in totals.items()}
+    logits = torch.from_numpy(np.concatenate(found))
+    return means, logits if graph.vector_output else logits.permute(0, 3, 1, 2)

@@ -18,7 +18,7 @@ from train.recipe import Recipe, read_recipe
 
 RUNS = Path("runs")
 RECIPES = ("recipe.toml", "recipe.json")  # as somebody wrote it, or as a study made it
-RELEASED = Path(__file__).with_name("released")  # runs that bundles were, or may be, made of
+RELEASED = Path(__file__).with_name("released")  # the runs that the shipped bundles were made of
 
 
 @dataclass(frozen=True)

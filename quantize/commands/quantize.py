@@ -34,7 +34,7 @@ from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
 from train.errors import RecipeError
 from train.evaluation import has_reference, headline, network_cases
-from train.networks.pretrained import ORIGIN
+from train.networks import origin
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import Run, load_run
@@ -98,11 +98,11 @@ def run(args: argparse.Namespace) -> int:
         clipping = clip(simulation, trained.network, images)
         print(clipping)
         report["clipping"] = msgspec.to_builtins(clipping)
-        tuned = Tuned(trained.network, simulation.export()[1])
     if spec.correction_images:
         correction = correct(simulation, measure.inputs(recipe, pooled["train"], spec.correction_images))
         print(correction)
         report["bias_correction"] = msgspec.to_builtins(correction)
+    if spec.clipping_images or spec.correction_images:
         weights, ranges = simulation.export()
         tuned = Tuned(trained.network, ranges, weights)
     if spec.epochs:
@@ -220,7 +220,7 @@ def describe(
         }
         for name in recipe.data.sets
     }
-    start = {"start": ORIGIN} if "lite0" in recipe.network.kind else {}
+    start = origin(recipe.network)
     return bundle.Manifest(
         schema=1,
         name=recipe.name,
@@ -234,7 +234,7 @@ def describe(
         operating_points=(),
         probability=None,
         metrics=metrics,
-        data={"sets": sets} | start,
+        data={"sets": sets} | ({"start": start} if start else {}),
         recipe=as_dict(recipe),
         operators=converted.operators,
         tools=versions(),

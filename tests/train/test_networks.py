@@ -9,7 +9,7 @@ import torch
 from device.cli import main
 from train.describe import size_of
 from train.errors import RecipeError
-from train.networks import build
+from train.networks import PRETRAINED, build, origin
 from train.networks.deeplabv3plus import DeepLabV3Plus
 from train.networks.lwbna import Attention, Conv3x3, ConvBlock, LWBNAUnet, Pair
 from train.networks.narrow_classifier import NarrowClassifier, load_encoder
@@ -245,6 +245,14 @@ def test_a_classifier_on_a_pretrained_encoder():
     torch.testing.assert_close(network.encoder(x), segmenter.eval().encoder(x))
     with pytest.raises(ValueError, match="does not fit"):
         load_encoder(network, build(NetworkSpec(kind="narrowed_lite0", width=16, depth=3), 2).state_dict())
+
+
+def test_what_networks_start_from():
+    for kind in PRETRAINED:
+        names = [name for name, _ in build(NetworkSpec(kind=kind), 1).named_modules()]
+        assert any(name.endswith("_depthwise_conv") for name in names)  # as the package calls them
+        assert "ImageNet" in origin(NetworkSpec(kind=kind))
+    assert not any(origin(NetworkSpec(kind=kind)) for kind in ("lwbna", "narrow_classifier", "unet"))
 
 
 @pytest.mark.parametrize(("knobs", "said"), [({"width": 24}, "multiple of 16"), ({"depth": 6}, "2 to 5")])

@@ -7,6 +7,17 @@ from torch import nn
 from train.errors import RecipeError
 from train.recipe import NetworkSpec
 
+PRETRAINED = ("efficientnet_lite0", "efficientnet_lite0_unet", "narrowed_lite0", "narrowed_lite0_classifier")
+
+
+def origin(spec: NetworkSpec) -> str:
+    """What a network of this kind starts from, in words for a model card; empty where that is random weights."""
+    if spec.kind not in PRETRAINED:
+        return ""
+    from train.networks.pretrained import ORIGIN
+
+    return ORIGIN
+
 
 def build(spec: NetworkSpec, outputs: int) -> nn.Module:
     """A freshly initialized network with ``outputs`` logit channels. Raises RecipeError for an unknown kind."""

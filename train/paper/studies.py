@@ -31,7 +31,7 @@ PROTOCOLS = {
 }
 
 PAPER = NetworkSpec(kind="lwbna", width=128, dropout=0.3)
-SMALL = NetworkSpec(kind="lwbna", width=32, stem=True, dropout=0.1)  # that of the shipped bundles
+SMALL = NetworkSpec(kind="lwbna", width=32, stem=True, dropout=0.1)  # that of the shipped faz and haemorrhage
 LITE0_UNET = NetworkSpec(kind="efficientnet_lite0_unet")
 NARROWED_LITE0 = NetworkSpec(kind="narrowed_lite0", width=32, dropout=0.1)
 NETWORKS = {
