@@ -210,6 +210,7 @@ def test_hanging_while_somebody_looks(service, client):
 
 def test_hanging_while_it_photographs(service, client, draws):
     visit, took = burst_of_nine(client)
+    elsewhere = client.visit()["uid"]  # where the second photograph goes, should the first be finished before the stop
 
     def hang() -> None:
         service.kill("STOP", whom="camera")
@@ -222,7 +223,7 @@ def test_hanging_while_it_photographs(service, client, draws):
     def one_more() -> int:
         """The status of a second photograph, while the first is not answered."""
         try:
-            client.capture(visit, "OS")
+            client.capture(elsewhere, "OS")
         except Refused as answer:
             return answer.status
         return 201
