@@ -31,10 +31,9 @@ class Converted:
 
 @dataclass(frozen=True)
 class Tuned:
-    """A network with ranges of its own: narrowed ones, or those that were trained with it in int8 arithmetic.
-    ``weights`` of the int8 network alone, by their names in the graph: corrected biases."""
+    """What the int8 network alone has: ranges that were narrowed, or trained in int8 arithmetic, and weights by
+    their names in the graph, of which biases were corrected, or all trained."""
 
-    network: torch.nn.Module
     ranges: Ranges
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
@@ -48,11 +47,10 @@ def convert_network(
     scattered: bool = False,
 ) -> Converted:
     """Convert a trained network, with ranges from the ``calibration`` images and checks on the ``parity`` images
-    (each N x S x S x 3 ``uint8``). What was ``tuned`` is converted in its stead; the int8 model still has to agree
-    with ``network``; ``scattered`` as in ``compare_chain``. The checks are not enforced here: ``parity.require``
-    does that, after they were reported. Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
-    converted = tuned.network if tuned else network
-    exported = to_onnx(converted, size)
+    (each N x S x S x 3 ``uint8``). The int8 model is made with what was ``tuned``; ``scattered`` as in
+    ``compare_chain``. The checks are not enforced here: ``parity.require`` does that, after they were reported.
+    Raises UnsupportedOperatorError, CalibrationError or NotInt8Error."""
+    exported = to_onnx(network, size)
     graph = Graph(exported)
     floating = convert.to_float(graph)
     if tuned:
@@ -60,8 +58,7 @@ def convert_network(
     int8 = convert.to_int8(graph, tuned.ranges if tuned else calibrate(graph, calibration))
     operators = convert.int8_operators(int8)
     serialized = exported.SerializeToString()
-    before = network if tuned and tuned.network is not network else None
-    checks = compare_chain(converted, serialized, floating, int8, parity, before, scattered)
+    checks = compare_chain(network, serialized, floating, int8, parity, scattered)
     return Converted(serialized, floating, int8, operators, checks)
 
 

@@ -3,22 +3,19 @@
 It starts from the exported network, whose BatchNorm is folded, and from the calibrated ranges, and trains weights
 and ranges together towards the float network's logits on augmented training images (distillation: Hinton et al.,
 arXiv:1503.02531). The labels were that network's business; what is to be undone here is the quantization. The
-result goes through the same chain as any network, but with its own ranges.
+result goes through the same chain as any network, but with its own ranges and weights.
 """
 
 from __future__ import annotations
 
-import copy
 import shutil
 from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from quantize.calibration import Images, calibrate
-from quantize.chain import Tuned
-from quantize.errors import UnsupportedOperatorError
 from quantize.export import to_onnx
 from quantize.onnx_to_tf import Graph
 from quantize.simulation import Simulation
@@ -36,15 +33,13 @@ def simulate(network: nn.Module, size: int, calibration: Images) -> Simulation:
     return simulation
 
 
-def finetune(run: Run, root: Path, simulation: Simulation) -> Tuned:
+def finetune(run: Run, root: Path, simulation: Simulation) -> None:
     """Train ``simulation`` of ``run`` as its recipe's [quantization] says, on the recipe's data under ``root``.
 
-    Gives the best epoch's weights and ranges; ``simulation`` is left in that state too. Weights, history and
-    curves stay in the run's folder, in ``finetuned/``; what an earlier call left there is deleted. On the CPU,
-    where sums of whole numbers are exact. Raises DataError without data, CalibrationError where training diverges,
-    UnsupportedOperatorError at once where the trained weights would have no place in the network.
+    It is left with the best epoch's weights and ranges. Weights, history and curves stay in the run's folder, in
+    ``finetuned/``; what an earlier call left there is deleted. On the CPU, where sums of whole numbers are exact.
+    Raises DataError without data, CalibrationError where training diverges.
     """
-    with_folded(run.network, simulation.export()[0])  # what has no place in the network is told before the hours
     spec = run.recipe.quantization
     recipe = msgspec.structs.replace(
         run.recipe,
@@ -64,25 +59,4 @@ def finetune(run: Run, root: Path, simulation: Simulation) -> Tuned:
     folder.mkdir()
     train(recipe, root, folder, Machine.here("cpu"), network=simulation, imitated=run.network.eval())
     simulation.load_state_dict(torch.load(folder / "best.pt", weights_only=True)["model"])
-    weights, ranges = simulation.eval().export()
-    return Tuned(with_folded(run.network, weights), ranges)
-
-
-def with_folded(network: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
-    """A copy of ``network`` with ``weights`` that have its BatchNorm in them: the copy's own does nothing.
-
-    Raises UnsupportedOperatorError where a weight has no place in the network.
-    """
-    copied = copy.deepcopy(network)
-    state = copied.state_dict()
-    if lost := sorted(weights.keys() - state.keys()):
-        raise UnsupportedOperatorError(
-            f"the weights {', '.join(lost)} have no place in the network; give its convolutions a bias "
-            "to fold BatchNorm into, or quantize without fine-tuning"
-        )
-    copied.load_state_dict(state | weights)
-    for module in copied.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_parameters()
-            module.running_var.sub_(module.eps)
-    return copied
+    simulation.eval()

@@ -72,13 +72,11 @@ def compare_chain(
     float_model: bytes,
     int8_model: bytes,
     images: npt.NDArray[np.uint8],
-    before: torch.nn.Module | None = None,
     scattered: bool = False,
 ) -> list[Check]:
     """Run all stages over N x S x S x 3 ``uint8`` images, the int8 model on XNNPACK, on the built-in kernels
-    and on the reference kernels. The int8 model is held against the float one, or against the network as it was
-    ``before`` fine-tuning for int8, which is what it has to replace. ``scattered`` says that the images are tiles
-    with small pieces, or none, in them. Raises CalibrationError where there is no image to compare on."""
+    and on the reference kernels. ``scattered`` says that the images are tiles with small pieces, or none, in them.
+    Raises CalibrationError where there is no image to compare on."""
     if not len(images):
         raise CalibrationError("there is no image to check parity on; give the recipe's data (--data)")
     lsb = Network(int8_model).output.scale
@@ -88,13 +86,12 @@ def compare_chain(
     xnnpack = _run(int8_stage(int8_model), images)
     reference = _run(int8_stage(int8_model, reference=True), images)
     builtin = _run(int8_stage(int8_model, delegate=False), images)
-    against = "int8 against float TFLite" if before is None else "int8 against torch before fine-tuning"
-    meant = floating if before is None else _run(torch_stage(before), images)
+    against = "int8 against float TFLite"
     return [
         _share("ONNX against torch", exported, original, ONNX_TOLERANCE),
         _share("float TFLite against ONNX", floating, exported, FLOAT_TOLERANCE),
-        Check(against, "mean logit difference, LSB", float(np.abs(xnnpack - meant).mean() / lsb), MAX_MEAN_LSB),
-        *_masks(against, xnnpack, meant, scattered),
+        Check(against, "mean logit difference, LSB", float(np.abs(xnnpack - floating).mean() / lsb), MAX_MEAN_LSB),
+        *_masks(against, xnnpack, floating, scattered),
         *_kernels("XNNPACK against reference kernels", xnnpack, reference, lsb, scattered),
         *_kernels("built-in against reference kernels", builtin, reference, lsb, scattered),
         Check("XNNPACK", "takes the network (1 yes, 0 no)", float(Network(int8_model).delegated()), 1.0, True),

@@ -134,6 +134,21 @@ class _Straight(torch.autograd.Function):  # type: ignore[misc]
         return gradient, None
 
 
+class _Clamped(torch.autograd.Function):  # type: ignore[misc]
+    """The same on int8's range: no gradient where that ends."""
+
+    @staticmethod
+    def forward(ctx: Any, soft: Tensor, exact: Tensor, zero_point: int) -> Tensor:
+        q = exact + zero_point
+        clamped = q.clamp(LOW, HIGH)
+        ctx.save_for_backward(q == clamped)
+        return clamped.to(soft.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return gradient * ctx.saved_tensors[0], None, None
+
+
 def multiplier(real: Sequence[float]) -> tuple[Tensor, Tensor]:
     """``QuantizeMultiplier``: real = m * 2**(shift - 31), m below 2**31; both n x 1 x 1 int64. Raises
     CalibrationError for what is not finite."""
@@ -153,15 +168,15 @@ def multiplier(real: Sequence[float]) -> tuple[Tensor, Tensor]:
 def scaled(x: Tensor, by: tuple[Tensor, Tensor]) -> Tensor:
     """``MultiplyByQuantizedMultiplier`` with its two roundings (half up, then half away from zero), int64."""
     m, shift = by
-    right = (-shift).clamp(min=0)
-    high = ((x << shift.clamp(min=0)) * m + (1 << 30)) >> 31
-    half = (1 << right) >> 1
-    return (high + half - ((high < 0) & (right > 0)).long()) >> right
+    left, right = shift.clamp(min=0), (-shift).clamp(min=0)
+    high = (x * (m << left)).add_(1 << 30).bitwise_right_shift_(31)
+    negative = (high >> 63) * (right > 0)  # -1 or 0
+    return high.add_(negative).add_((1 << right) >> 1).bitwise_right_shift_(right)
 
 
 def _result(soft: Tensor, exact: Tensor, grid: Grid) -> Value:
     """``soft`` and ``exact`` are offsets from the zero point."""
-    return Value((_Straight.apply(soft, exact) + grid.zero_point).clamp(LOW, HIGH), grid)
+    return Value(_Clamped.apply(soft, exact, grid.zero_point), grid)
 
 
 @dataclass(frozen=True)

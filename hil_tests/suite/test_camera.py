@@ -210,7 +210,7 @@ def test_hanging_while_somebody_looks(service, client):
 
 def test_hanging_while_it_photographs(service, client, draws):
     visit, took = burst_of_nine(client)
-    elsewhere = client.visit()["uid"]  # where the second photograph goes, should the first be finished before the stop
+    elsewhere = client.visit()["uid"]  # a second photograph may be taken, where the first was done before the stop
 
     def hang() -> None:
         service.kill("STOP", whom="camera")

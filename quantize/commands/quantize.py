@@ -102,14 +102,14 @@ def run(args: argparse.Namespace) -> int:
         correction = correct(simulation, measure.inputs(recipe, pooled["train"], spec.correction_images))
         print(correction)
         report["bias_correction"] = msgspec.to_builtins(correction)
-    if spec.clipping_images or spec.correction_images:
-        weights, ranges = simulation.export()
-        tuned = Tuned(trained.network, ranges, weights)
     if spec.epochs:
         metrics["validation, int8 before fine-tuning"] = headline(
             network_cases(recipe.task, pooled["val"], torch_stage(simulation), recipe.size)
         )
-        tuned = finetune(trained, root, simulation)
+        finetune(trained, root, simulation)
+    if spec.clipping_images or spec.correction_images or spec.epochs:
+        weights, ranges = simulation.export()
+        tuned = Tuned(ranges, weights)
     parity_images = measure.inputs(recipe, pooled["val"], PARITY_IMAGES)
     converted = convert_network(
         trained.network, recipe.size, calibration, parity_images, tuned, recipe.task_spec.scattered

@@ -77,7 +77,7 @@ def test_weights_and_ranges_stay_and_the_file_has_the_biases(corrected, network,
     assert ranges == same
     changed = {name for name, weight in weights.items() if not torch.equal(weight, before[name])}
     assert changed and all(weights[name].ndim == 1 for name in changed)
-    converted = convert_network(network, SIZE, images, images, Tuned(network, ranges, weights))
+    converted = convert_network(network, SIZE, images, images, Tuned(ranges, weights))
     compare(simulation, converted.int8_tflite, discs(4, seed=7))
     assert converted.float_tflite == convert_network(network, SIZE, images, images).float_tflite
 

@@ -76,7 +76,7 @@ def test_one_step_more_would_not_pay(narrowed, segmenter):
 
 def test_the_file_has_the_narrowed_ranges(narrowed, segmenter):
     simulation, _, _ = narrowed
-    tuned = Tuned(segmenter.network, simulation.export()[1])
+    tuned = Tuned(simulation.export()[1])
     converted = convert_network(segmenter.network, SIZE, segmenter.images, segmenter.images, tuned)
     compare(simulation, converted.int8_tflite, discs(4, seed=7))
     assert "int8 against float TFLite" in {check.stage for check in converted.checks}

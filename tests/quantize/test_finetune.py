@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from torch.nn import functional as F
 
 from device.runtime import Network
-from quantize import measure
+from quantize import chain, measure
+from quantize.bias_correction import correct
 from quantize.chain import Converted, convert_network
-from quantize.errors import CalibrationError, UnsupportedOperatorError
-from quantize.finetune import finetune, simulate, with_folded
-from quantize.onnx_to_tf import Graph
+from quantize.errors import CalibrationError
+from quantize.finetune import finetune, simulate
 from quantize.simulation import Grid, Simulation, multiplier
 from tests.quantize.conftest import SIZE, as_tensor
 from tests.quantize.test_simulation import compare, file_ranges_and_biases
@@ -24,7 +23,7 @@ from train.evaluation import evaluate_predictor
 from train.networks.lwbna import LWBNAUnet, Pair
 from train.networks.pretrained import NarrowedLite0
 from train.predictors import int8_stage, torch_stage
-from train.recipe import DataSpec, NetworkSpec, QuantizationSpec, Recipe, read_recipe
+from train.recipe import DataSpec, NetworkSpec, QuantizationSpec, Recipe
 from train.run import Run
 
 IMBALANCE = 100  # times, on half of the channels
@@ -69,8 +68,9 @@ def tuned(tmp_path_factory) -> Tuned:
         return float((floating - int8).abs().mean())
 
     before, apart_before = figures(torch_stage(simulation)), apart()
-    tuned = finetune(run, root, simulation)
-    converted = convert_network(run.network, SIZE, training, images, tuned)
+    finetune(run, root, simulation)
+    weights, ranges = simulation.export()
+    converted = convert_network(run.network, SIZE, training, images, chain.Tuned(ranges, weights))
     after = figures(int8_stage(converted.int8_tflite))
     floating = figures(torch_stage(run.network))
     return Tuned(run, before, after, floating, (apart_before, apart()), simulation, converted, images)
@@ -115,23 +115,23 @@ def test_weights_and_history_stay_in_the_run(tuned):
     assert (tuned.run.folder / "finetuned" / "history.csv").read_text().count("\n") == 7
 
 
-def test_folded_weights_fit_the_network(segmenter):
-    graph = Graph(onnx.load_from_string(segmenter.converted.onnx))
-    weights, _ = Simulation(graph, {graph.input: (0.0, 1.0)}).export()
-    folded = with_folded(segmenter.network, weights)
-    with torch.no_grad():
-        expected, found = (n(as_tensor(segmenter.images)) for n in (segmenter.network, folded))
-    assert torch.allclose(found, expected, atol=1e-3)
-    with pytest.raises(UnsupportedOperatorError, match=r"nowhere\.bias"):
-        with_folded(segmenter.network, {"nowhere.bias": torch.zeros(1)})
-
-
-def test_a_network_that_cannot_keep_its_biases_is_refused_before_it_is_trained(tmp_path, images):
-    """The convolutions of a pretrained encoder have none, and BatchNorm is folded into them."""
+def test_a_network_on_a_pretrained_encoder_is_fine_tuned_after_its_biases_were_corrected(tmp_path):
+    """Its convolutions have no bias but what BatchNorm leaves them; depthwise ones and ReLU6 are trained too."""
+    root = make_octa(tmp_path / "data", SIZE)
+    spec = QuantizationSpec(epochs=1, lr=1e-3)
+    recipe = Recipe("toy", "faz", SIZE, DataSpec(sets={"octa_faz": 1}), quantization=spec)
+    samples = {part: measure.part(recipe, root, part)["octa_faz"] for part in ("train", "val")}
+    training, images = measure.inputs(recipe, samples["train"], 16), measure.inputs(recipe, samples["val"], 4)
+    torch.manual_seed(0)
     network = NarrowedLite0(width=16).eval()
-    simulation = simulate(network, SIZE, images)
-    with pytest.raises(UnsupportedOperatorError, match="without fine-tuning"):
-        finetune(Run(tmp_path, read_recipe("disc_cup"), network, {}), tmp_path / "no data", simulation)
+    simulation = simulate(network, SIZE, training)
+    correct(simulation, training)
+    before, _ = simulation.export()
+    finetune(Run(tmp_path, recipe, network, {}), root, simulation)
+    weights, ranges = simulation.export()
+    assert all(not torch.equal(weights[name], before[name]) for name in before)
+    converted = convert_network(network, SIZE, training, images, chain.Tuned(ranges, weights))
+    compare(simulation, converted.int8_tflite, images)
 
 
 def test_divergence_is_named():
