@@ -180,7 +180,7 @@ def _result(soft: Tensor, exact: Tensor, grid: Grid) -> Value:
 
 
 @dataclass(frozen=True)
-class _Convolution:
+class Convolution:
     """What a node of a convolution or a dense layer computes. ``offset`` is that of ``x``, padded where need be:
     zero is zero there."""
 
@@ -219,7 +219,7 @@ class _Convolution:
         return _result(soft, scaled(exact, multiplier((x.grid.step * steps / grid.step).tolist())), grid)
 
 
-def _of_conv(attributes: dict[str, Any], inputs: Sequence[Any]) -> _Convolution:
+def _of_conv(attributes: dict[str, Any], inputs: Sequence[Any]) -> Convolution:
     x, weight, bias = (*inputs, None)[:3]
     top, left, bottom, right = attributes.get("pads") or (0, 0, 0, 0)
     how = {
@@ -227,13 +227,13 @@ def _of_conv(attributes: dict[str, Any], inputs: Sequence[Any]) -> _Convolution:
         "dilation": attributes.get("dilations") or 1,
         "groups": attributes.get("group", 1),
     }
-    return _Convolution(x, F.pad(x.offset, (left, right, top, bottom)), weight, bias, how)
+    return Convolution(x, F.pad(x.offset, (left, right, top, bottom)), weight, bias, how)
 
 
-def _of_gemm(attributes: dict[str, Any], inputs: Sequence[Any]) -> _Convolution:
+def _of_gemm(attributes: dict[str, Any], inputs: Sequence[Any]) -> Convolution:
     x, weight, bias = (*inputs, None)[:3]
     weight = weight if attributes.get("transB") else weight.T
-    return _Convolution(x, x.offset, weight[:, :, None, None], bias, {})
+    return Convolution(x, x.offset, weight[:, :, None, None], bias, {})
 
 
 CONVOLUTIONS = {"Conv": _of_conv, "Gemm": _of_gemm}

@@ -96,7 +96,7 @@ class QuantizationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     calibration_images: Annotated[int, msgspec.Meta(ge=1)] = 128  # of the training parts, whose extremes they are
     clipping_images: Annotated[int, msgspec.Meta(ge=0)] = 0  # ranges are narrowed on so many; 0: the extremes stay
-    correction_images: Annotated[int, msgspec.Meta(ge=0)] = 0  # biases are corrected on so many; 0: as trained
+    correction_images: Annotated[int, msgspec.Meta(ge=0)] = 0  # int8 is corrected on so many; 0: it is not
     epochs: Annotated[int, msgspec.Meta(ge=0)] = 0  # of fine-tuning
     lr: float = 1e-4
 

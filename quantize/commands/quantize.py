@@ -23,10 +23,10 @@ from device.pipeline import Model, Pipeline, Runs
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
 from quantize import decision, gate, measure, parity, sensitivity
-from quantize.bias_correction import correct
 from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, Tuned, convert_network
 from quantize.clipping import clip
+from quantize.correction import correct
 from quantize.finetune import finetune, simulate
 from quantize.mcu import command as mcu
 from quantize.tools import versions
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if spec.correction_images:
         correction = correct(simulation, measure.inputs(recipe, pooled["train"], spec.correction_images))
         print(correction)
-        report["bias_correction"] = msgspec.to_builtins(correction)
+        report["correction"] = msgspec.to_builtins(correction)
     if spec.epochs:
         metrics["validation, int8 before fine-tuning"] = headline(
             network_cases(recipe.task, pooled["val"], torch_stage(simulation), recipe.size)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from device.runtime import Network
 from quantize import chain, measure
-from quantize.bias_correction import correct
 from quantize.chain import Converted, convert_network
+from quantize.correction import correct
 from quantize.errors import CalibrationError
 from quantize.finetune import finetune, simulate
 from quantize.simulation import Grid, Simulation, multiplier

@@ -115,7 +115,7 @@ def test_what_is_narrowed_and_corrected_is_in_the_report_and_the_bundle(run_fold
     assert quantize(run_folder, root) == 0
     assert "ranges narrowed" in capsys.readouterr().out
     report = json.loads((run_folder / "report.json").read_text())
-    clipping, correction = report["clipping"], report["bias_correction"]
+    clipping, correction = report["clipping"], report["correction"]
     assert correction["after"] <= correction["before"]
     assert clipping["after"] <= clipping["before"] and all(share < 1 for share in clipping["left"].values())
     loaded = bundle.load(run_folder / "toy-1.2.3.tnh")

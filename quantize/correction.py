@@ -1,10 +1,10 @@
-"""Biases that take back what int8 shifts on the mean.
+"""Weights and biases that take back what int8 costs, without training.
 
-Rounded weights and clipped ranges move the mean of a convolution's results. A depthwise convolution sums nine
-products alone, in which that does not even out, and a deep network adds the shifts up. Here every convolution, in
-the order of the graph, gets the float network's mean for each of its channels: empirical bias correction (Nagel et
-al., ICCV 2019, arXiv:1906.04721), in the simulated arithmetic of the device, with what comes before it corrected
-already.
+Every convolution, in the order of the graph and in the simulated arithmetic of the device, with what comes
+before it corrected already: first its weights are rounded together (quantize.rounding). Then its bias gives each
+channel the float network's mean, which rounded weights and clipped ranges move: empirical bias correction (Nagel
+et al., ICCV 2019, arXiv:1906.04721). A depthwise convolution sums nine products alone, in which such shifts do
+not even out, and a deep network adds them up.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from quantize.calibration import BATCH, Images
 from quantize.onnx_to_tf import Graph
+from quantize.rounding import rounded
 from quantize.simulation import CONVOLUTIONS, Simulation, sums
 from train.loop import Machine, to_input
 
@@ -35,25 +36,30 @@ class Correction:
     after: float
 
     def __str__(self) -> str:
-        return f"biases corrected: mean logit difference {self.before:.3f} before, {self.after:.3f} after"
+        return f"int8 corrected: mean logit difference {self.before:.3f} before, {self.after:.3f} after"
 
 
 def correct(simulation: Simulation, images: Images) -> Correction:
-    """Correct the biases of ``simulation`` from N x S x S x 3 ``uint8`` training images, which pass through it
-    together: about 20 MB of memory an image of 192 pixels. A convolution without a bias of its own stays."""
+    """Correct ``simulation`` from N x S x S x 3 ``uint8`` training images, which pass through it together: about
+    20 MB of memory an image of 192 pixels. What two convolutions share, and a bias that is missing, stays."""
     users = Counter(name for node in simulation.graph.nodes for name in node.input)
     means, logits = _float_means(simulation.graph, images)
     pixels = to_input(torch.from_numpy(images).permute(0, 3, 1, 2), Machine.here("cpu"))
 
-    def correct_bias(node: onnx.NodeProto, attributes: dict[str, Any], inputs: Sequence[Any]) -> None:
-        if node.op_type in CONVOLUTIONS and len(inputs) > 2 and users[node.input[2]] == 1:
+    def correct_convolution(node: onnx.NodeProto, attributes: dict[str, Any], inputs: Sequence[Any]) -> None:
+        if node.op_type not in CONVOLUTIONS:
+            return
+        if users[node.input[1]] == 1:
+            convolution = CONVOLUTIONS[node.op_type](attributes, inputs)
+            convolution.weight.detach().copy_(rounded(convolution))
+        if len(inputs) > 2 and users[node.input[2]] == 1:
             found = sums(node.op_type, attributes, inputs).mean((0, 2, 3))
             inputs[2].data += means[node.output[0]] - found
 
     simulation.eval()
     with torch.no_grad():
         before = (simulation(pixels) - logits).abs().mean()
-        simulation(pixels, correct_bias)
+        simulation(pixels, correct_convolution)
         after = (simulation(pixels) - logits).abs().mean()
     return Correction(float(before), float(after))
 
