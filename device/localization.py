@@ -19,8 +19,8 @@ SMALLEST, LARGEST = 0.04, 1.1  # plausible disc diameters, in sides of the field
 # A disc wider than this share of the square: the picture is a disc-centred crop. A field of 30 degrees shows
 # the disc at a quarter of its width, so a dark surround (False) asks for more.
 DISC_VIEW = {True: 0.22, False: 0.35}
-# Regions of interest come in sides that differ by so much, at so many places along a side. One pixel more cuts and
-# resizes the picture anew, and moves a classifier's logit by 0.2: noise of the finder must seldom do that.
+# Steps of a region's side (their ratio), and of its place (in a side). One pixel more cuts and resizes the picture
+# anew, and moves a classifier's logit by 0.2: noise of the finder must seldom do that.
 SIDES, PLACES = 1.05, 48
 
 FloatImage = npt.NDArray[np.float32]
@@ -35,10 +35,15 @@ class Disc:
     diameter: float
 
     def roi(self, task: str = "disc_cup") -> Square:
-        """What a task's network sees; the side is off by at most 2.5 %, its place by 1.1 % of the side."""
-        side = SIDES ** round(math.log(ROI_DIAMETERS[task] * self.diameter, SIDES))
+        """The region of interest that a task's network sees."""
+        return Square.around(self.cx, self.cy, ROI_DIAMETERS[task] * self.diameter)
+
+    def in_steps(self) -> Disc:
+        """The same as a place for ``disc_cup`` and the classifier to look at: the diameter is off by up to 2.5 %,
+        the centre by 2.1 % of that in each direction."""
+        side = SIDES ** round(math.log(ROI_DIAMETERS["disc_cup"] * self.diameter, SIDES))
         step = side / PLACES
-        return Square.around(round(self.cx / step) * step, round(self.cy / step) * step, side)
+        return Disc(round(self.cx / step) * step, round(self.cy / step) * step, side / ROI_DIAMETERS["disc_cup"])
 
 
 def extent_of(region: Region) -> Disc | None:

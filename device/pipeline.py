@@ -367,6 +367,7 @@ class Pipeline:
         Returns the disc that the last region was centred on, and what was outlined there.
         """
         spec = self.models["disc_cup"].network.output
+        disc = disc.in_steps()
         for repeat in range(1 + REPEATS):
             seen = self._see("disc_cup", pixels, disc.roi(), clock)
             raw = self._run("disc_cup", seen, clock)[0]
@@ -384,7 +385,7 @@ class Pipeline:
                 outline = replace(outline, settled=True)
                 break
             if repeat < REPEATS:
-                disc = found
+                disc = found.in_steps()
         return disc, outline
 
     def _zone(self, pixels: UInt8Image, clock: Stopwatch) -> tuple[Region, bool]:
