@@ -23,7 +23,7 @@ from quantize.errors import CalibrationError
 from train.datasets import Sample
 
 Floats = npt.NDArray[np.float64]
-NEARLY = 0.02  # of Youden's index, whose standard error is twice that with a hundred eyes of either kind
+NEARLY = 0.01  # of Youden's index
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """Two thresholds on a probability (refer at or above it).
 
-    ``balanced`` has the largest Youden index (with weights), or one within 0.02 of it. ``specificity_95`` has a
+    ``balanced`` has the largest Youden index (with weights), or one within 0.01 of it. ``specificity_95`` has a
     specificity of at least 95 % and the largest sensitivity then, or one eye less. The next photograph may reorder
     those, so it is the one that lies in the widest gap between neighbouring scores (in log-odds): there the noise
     of int8, of another crop or another processor moves the fewest eyes across.

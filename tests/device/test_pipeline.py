@@ -305,9 +305,7 @@ def test_a_finder_that_is_off_by_a_pixel_changes_nothing():
         near = Disc(*(np.array([disc.cx, disc.cy]) + rng.uniform(-1, 1, 2) * disc.diameter / 400), disc.diameter)
         stepped = disc.in_steps()
         apart += stepped.roi() != near.in_steps().roi()
-        assert stepped.diameter == pytest.approx(disc.diameter, rel=0.0255)
+        assert stepped.diameter == pytest.approx(disc.diameter, rel=0.0251)
         assert abs(np.array([stepped.cx - disc.cx, stepped.cy - disc.cy])).max() <= 0.0215 * disc.diameter
         assert stepped.in_steps() == stepped
-        half = Disc(disc.cx / 2, disc.cy / 2, disc.diameter / 2).in_steps()  # decoded at half its size
-        assert [2 * v for v in vars(half).values()] == pytest.approx(list(vars(stepped).values()))
     assert apart < 0.12 * 500
