@@ -17,7 +17,7 @@ from quantize.errors import CalibrationError
 from quantize.finetune import finetune, simulate
 from quantize.simulation import Grid, Simulation, multiplier
 from tests.quantize.conftest import SIZE, as_tensor
-from tests.quantize.test_simulation import compare, file_ranges_and_biases
+from tests.quantize.test_simulation import compare, from_file
 from tests.train.toy import make_octa
 from train.evaluation import evaluate_predictor
 from train.networks.lwbna import LWBNAUnet, Pair
@@ -93,7 +93,7 @@ def test_the_file_has_the_scales_that_training_saw(tuned):
     _, ranges = tuned.simulation.export()
     moved = [abs(g) for g in tuned.simulation.growth.tolist()]
     assert max(moved) > 1e-4  # one epoch moves a range by 6e-4
-    saved, _ = file_ranges_and_biases(tuned.converted.int8_tflite, graph)
+    saved, *_ = from_file(tuned.converted.int8_tflite, graph)
     assert saved.keys() == ranges.keys()
     for name, (low, high) in saved.items():
         grid = Grid.of(*torch.tensor(ranges[name]))
