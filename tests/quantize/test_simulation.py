@@ -50,7 +50,7 @@ def test_every_shipped_bundle_to_the_bit(path):
     golden = (shipped.golden_input.astype(np.int16) + 128).astype(np.uint8)
     network = Network(shipped.model, reference=True)
     # A filter of next to nothing takes its step from its bias, of 2**30 steps; rebuilt from the file, it is not
-    # quite what was converted. In disc_finder its channel lies at a tie in 13 places of one map, and logits follow.
+    # quite what was converted. In disc_finder its channel lies at a tie in 13 places of one map, and more follow.
     at_most, share = (3, 0.5) if shipped.manifest.task == "disc_finder" else (1, 1e-3)
     for image in (golden, eye, close_up, noise):
         worst = np.abs(run_simulation(simulation, network, image) - network.run(to_int8(image)))
