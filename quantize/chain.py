@@ -31,8 +31,8 @@ class Converted:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the int8 network alone has: ranges that were narrowed, or trained in int8 arithmetic, and weights by
-    their names in the graph, of which biases were corrected, or all trained."""
+    """What the int8 network alone has: ranges that were narrowed, or trained in int8 arithmetic, and weights and
+    biases by their names in the graph, corrected or trained."""
 
     ranges: Ranges
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)

@@ -46,7 +46,7 @@ def with_atan2() -> bytes:
 
 
 @needs_micro
-def test_the_smallest_bundle_runs_in_less_than_a_mebibyte(smallest):
+def test_the_smallest_bundle_runs_in_less_than_a_megabyte(smallest):
     found = micro.check(smallest)
     assert found.arena < 1_000_000
     assert found.arena > maps.widest(smallest.model).bytes
