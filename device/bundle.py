@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 
 from device import signing
 from device.errors import BundleError
@@ -151,7 +151,7 @@ def write(
     card: str,
     golden_input: Int8Image,
     golden_output: Int8Image,
-    key: Ed25519PrivateKey,
+    key: SigningKey,
 ) -> Path:
     """Write and sign a bundle; the members' hashes are filled in. An older file is replaced at once or not at all.
 
@@ -175,13 +175,13 @@ def order_of(version: str) -> tuple[tuple[int, int | str], ...]:
     return (*((2, int(part)) if part.isdecimal() else (0, part) for part in parts), (1, ""))
 
 
-def sign(path: Path, key: Ed25519PrivateKey) -> Path:
+def sign(path: Path, key: SigningKey) -> Path:
     """Replace the signature of a bundle that is whole, whoever signed it before. Raises BundleError."""
     return _pack(Path(path), _unpack(Path(path)), key)
 
 
-def _pack(path: Path, members: dict[str, bytes], key: Ed25519PrivateKey) -> Path:
-    members = members | {SIGNATURE: key.sign(members[MANIFEST])}
+def _pack(path: Path, members: dict[str, bytes], key: SigningKey) -> Path:
+    members = members | {SIGNATURE: key.sign(members[MANIFEST]).signature}
     _parse(path, members, "")  # what could not be loaded is not written
     unfinished = path.with_name(path.name + ".part")
     try:

@@ -58,7 +58,7 @@ def signed(parts, keys, **changes):
     """Members with a changed manifest, signed anew by the trusted key: only the content can be refused."""
     document = msgspec.json.decode(parts[MANIFEST]) | changes
     data = msgspec.json.encode(document)
-    return parts | {MANIFEST: data, SIGNATURE: signing.read_private_key(keys / "clinic.key").sign(data)}
+    return parts | {MANIFEST: data, SIGNATURE: signing.read_private_key(keys / "clinic.key").sign(data).signature}
 
 
 def test_what_was_written_is_loaded(whole, keys):
@@ -76,7 +76,7 @@ def test_the_gate_is_optional(whole, keys, tmp_path):
     before = msgspec.json.decode(members_of(whole)[MANIFEST])
     del before["gate"]
     data = msgspec.json.encode(before)
-    signature = signing.read_private_key(keys / "clinic.key").sign(data)
+    signature = signing.read_private_key(keys / "clinic.key").sign(data).signature
     older = packed(tmp_path / "older.tnh", members_of(whole) | {MANIFEST: data, SIGNATURE: signature})
     assert bundle.load(older, keys).manifest == loaded.manifest
     row = bundle.GateRow("dice_drop", "cup", 55, 0.9, 0.899, 0.001, 0.002, True)
@@ -233,19 +233,82 @@ def test_keys_are_never_overwritten_and_private(tmp_path):
 
 
 def test_key_files_that_are_none(tmp_path):
-    (tmp_path / "bad.pub").write_text("hello")
-    with pytest.raises(KeyFileError, match=r"bad\.pub"):
-        signing.read_public_keys(tmp_path)
-    with pytest.raises(KeyFileError, match="keygen"):
-        signing.read_private_key(tmp_path / "bad.pub")
     with pytest.raises(KeyFileError, match="keygen"):
         signing.read_private_key(tmp_path / "none.key")
+    (tmp_path / "folder.pub").mkdir()
+    with pytest.raises(KeyFileError, match=r"folder\.pub holds no public key"):
+        signing.read_public_keys(tmp_path)
+
+
+# The pair of RFC 8410, section 10; one of X25519, whose keys are as long; and what is no key.
+PRIVATE, PUBLIC = (
+    "MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC",
+    "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=",
+)
+OTHER_PRIVATE, OTHER_PUBLIC = (
+    "MC4CAQAwBQYDK2VuBCIEIAhObk9FVHMh5/834Vy7cvsP7X8ooHrV1XpG96eZeG98",
+    "MCowBQYDK2VuAyEA6KJ5tRiYw8C0wtpNDEliHCudKm15iLlTwsa+XGdA1VU=",
+)
+
+
+def pem(label, text):
+    return f"-----BEGIN {label}-----\n{text}\n-----END {label}-----\n"
+
+
+def test_key_files_of_the_standard(tmp_path):
+    (tmp_path / "rfc.key").write_text("\r\n" + pem("PRIVATE KEY", PRIVATE).replace("\n", "\r\n"))
+    (tmp_path / "rfc.pub").write_text("whose it is\n" + pem("PUBLIC KEY", PUBLIC[:40] + "\n" + PUBLIC[40:]))
+    key, keys = signing.read_private_key(tmp_path / "rfc.key"), signing.read_public_keys(tmp_path)
+    assert key.verify_key == keys["rfc"]
+    signature = key.sign(b"x").signature
+    assert signing.signer(keys, signature, b"x") == "rfc"
+    assert signing.signer(keys, signature, b"y") is None
+    assert signing.signer(keys, signature[:-1], b"x") is None
+
+
+def test_key_files_that_are_written_are_of_the_standard(tmp_path):
+    private, public = signing.generate(tmp_path, "mine")
+    for path, like in ((private, pem("PRIVATE KEY", PRIVATE)), (public, pem("PUBLIC KEY", PUBLIC))):
+        text = path.read_text()
+        assert len(text) == len(like) and text.splitlines()[::2] == like.splitlines()[::2]
+    assert signing.read_private_key(private).verify_key == signing.read_public_keys(tmp_path)["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("hello", "no "),
+        ("", "no "),
+        (pem("ENCRYPTED {}", PRIVATE), "no "),  # with a password
+        (pem("RSA {}", PRIVATE), "no "),
+        (pem("{}", "MC4CAQAwBQYDK2V"), "no "),  # cut short
+        (pem("{}", ""), "another kind"),
+        (pem("{}", "MC4CAQAwBQYDK2Vw"), "another kind"),
+    ],
+)
+def test_key_files_of_other_kinds(tmp_path, text, reason):
+    path = tmp_path / "odd.key"
+    path.write_text(text.replace("{}", "PRIVATE KEY"))
+    with pytest.raises(KeyFileError, match=rf"odd\.key holds {reason}.*keygen"):
+        signing.read_private_key(path)
+    path.rename(tmp_path / "odd.pub").write_text(text.replace("{}", "PUBLIC KEY"))
+    with pytest.raises(KeyFileError, match=rf"odd\.pub holds {reason}.*replace"):
+        signing.read_public_keys(tmp_path)
+
+
+def test_keys_that_agree_upon_secrets_do_not_sign(tmp_path):
+    (tmp_path / "odd.key").write_text(pem("PRIVATE KEY", OTHER_PRIVATE))
+    with pytest.raises(KeyFileError, match="another kind of key"):
+        signing.read_private_key(tmp_path / "odd.key")
+    (tmp_path / "odd.pub").write_text(pem("PUBLIC KEY", OTHER_PUBLIC))
+    with pytest.raises(KeyFileError, match="another kind of key"):
+        signing.read_public_keys(tmp_path)
 
 
 def test_the_development_key_says_that_it_is_public():
     text = signing.DEVELOPMENT_KEY.read_text()
     assert text.startswith("This development key is public by design")
-    signature = signing.read_private_key(signing.DEVELOPMENT_KEY).sign(b"x")
+    signature = signing.read_private_key(signing.DEVELOPMENT_KEY).sign(b"x").signature
     assert signing.signer(signing.read_public_keys(signing.SHIPPED_KEYS), signature, b"x") == "development"
 
 

@@ -17,14 +17,19 @@ import pytest
 from device.camera.simulated import SimulatedCamera
 from hil_tests.statistics import estimate
 
-BUDGET_MB = 125  # 119 to 120 on two x86-64 cores; how much of the libraries is mapped depends on the processor
-# VmHWM, not ru_maxrss: that one starts at what the parent had when it forked.
+OWN_MB = 66  # 59 to 61 on two x86-64 cores with a matrix unit, whose kernels pad weights most
+# Pages of libraries are shared, and may be dropped at any time. How many count is the kernel's choice: it maps
+# what lies in memory beside what was asked for, of late in large pieces. 55 to 62 on one machine, by when its
+# files were written, and some 90 on another; TensorFlow's alone would be more than the limit.
+LIBRARIES_MB = 110
+# Libraries stay mapped until the end. VmHWM, not ru_maxrss: that one starts at what the parent had at the fork.
 CHILD = """
 import json, re, sys
 from device.cli import main
 code = main(sys.argv[1:])
-peak = int(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
-print(json.dumps([code, peak]))
+status = open("/proc/self/status").read()
+peak, libraries = (int(re.search(rf"{key}:\\s*(\\d+) kB", status)[1]) / 1024 for key in ("VmHWM", "RssFile"))
+print(json.dumps([code, peak - libraries, libraries]))
 """
 
 LIMIT = 1.0  # kB an image; caches of the interpreter still fill by a tenth of that in the first hundreds
@@ -88,9 +93,9 @@ def test_screening_a_photograph_of_1024_pixels_stays_in_its_budget(tmp_path):
         text=True,
         check=True,
     )
-    code, peak = json.loads(done.stdout.splitlines()[-1])
+    code, own, libraries = json.loads(done.stdout.splitlines()[-1])
     row = json.loads((out / "results.jsonl").read_text())
     assert code == 0 and row["outcome"] in ("refer", "no_referral", "ungradable")
     assert {"disc_finder", "disc_cup", "glaucoma"} <= row["timings_ms"].keys(), row["reasons"]
-    print(f"peak resident memory {peak:.0f} MB")
-    assert peak <= BUDGET_MB
+    print(f"peak resident memory {own + libraries:.0f} MB: {own:.0f} of its own, {libraries:.0f} of libraries")
+    assert own <= OWN_MB and libraries <= LIBRARIES_MB
