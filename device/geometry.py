@@ -37,6 +37,10 @@ class Square:
         longer = max(height, width)
         return cls.around(width / 2, height / 2, longer + longer % 2)
 
+    def scaled(self, by: float) -> Square:
+        """About the same centre, with a side ``by`` times as long."""
+        return Square.around(self.x + self.side / 2, self.y + self.side / 2, by * self.side)
+
 
 def crop(image: UInt8Image, square: Square) -> UInt8Image:
     """Cut ``square`` out of an H x W or H x W x C image; what lies outside of the picture is black."""

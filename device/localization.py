@@ -20,8 +20,9 @@ SMALLEST, LARGEST = 0.04, 1.1  # plausible disc diameters, in sides of the field
 # the disc at a quarter of its width, so a dark surround (False) asks for more.
 DISC_VIEW = {True: 0.22, False: 0.35}
 # Steps of a region's side (their ratio), and of its place (in a side). One pixel more cuts and resizes the picture
-# anew, and moves a classifier's logit by 0.2: noise of the finder must seldom do that.
-SIDES, PLACES = 1.05, 48
+# anew, and moves a classifier's logit by 0.2: noise of the finder must seldom do that. Fourteen steps are twice
+# the side, so that a photograph that was decoded at half of its size has the same ones.
+SIDES, PLACES = 2 ** (1 / 14), 48
 
 FloatImage = npt.NDArray[np.float32]
 

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from quantize.calibration import Images, calibrate
+from quantize.equalization import equalize
 from quantize.export import to_onnx
 from quantize.onnx_to_tf import Graph
 from quantize.simulation import Simulation
@@ -26,8 +27,10 @@ FOLDER = "finetuned"  # in the run's folder
 
 
 def simulate(network: nn.Module, size: int, calibration: Images) -> Simulation:
-    """The int8 network as calibration alone makes it. Raises as ``to_onnx``, ``calibrate`` and Simulation do."""
+    """The int8 network as calibration makes it, with equalized channels. Raises as ``to_onnx``, ``calibrate`` and
+    Simulation do."""
     graph = Graph(to_onnx(network, size))
+    equalize(graph, calibration)
     simulation = Simulation(graph, calibrate(graph, calibration))
     simulation.eval()
     return simulation

@@ -22,12 +22,12 @@ matplotlib.use("Agg")  # no display is needed
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
-import onnx
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from device.geometry import to_int8
-from quantize import tflite
+from quantize import convert, tflite
 from quantize.errors import ParityError
+from quantize.onnx_to_tf import Graph
 
 CAP = 100.0  # dB: no noise at all, or nothing but noise
 BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe and Ito
@@ -64,21 +64,20 @@ class _Operator:
     shape: tuple[int, ...]
 
 
-def operator_noise(
-    onnx_model: bytes, float_model: bytes, int8_model: bytes, images: npt.NDArray[np.uint8]
-) -> list[Noise]:
+def operator_noise(graph: Graph, int8_model: bytes, images: npt.NDArray[np.uint8]) -> list[Noise]:
     """The noise of every operator over N x S x S x 3 ``uint8`` images, that with the lowest own SQNR first.
 
-    ``onnx_model`` only names the layers. Raises ParityError where the float and the int8 model are not the same
-    operators in the same order, so that nothing could be compared.
+    ``graph`` is the float network, with the channels as large as in the int8 model (quantize.equalization). Raises
+    ParityError where the two are not the same operators in the same order, so that nothing could be compared.
     """
+    float_model = convert.to_float(graph)
     floating, int8 = _operators(float_model), _operators(int8_model)
     if [(o.kind, o.shape) for o in floating] != [(o.kind, o.shape) for o in int8]:
         raise ParityError(
             "the operators of the float and the int8 TFLite model differ, so the noise of none can be measured; "
             "the converter has fused them differently: see quantize/convert.py"
         )
-    layers = _layers(onnx_model, float_model, floating)
+    layers = _layers(graph, float_model, floating)
     exact = _interpreter(float_model, keep=True)
     whole = _interpreter(int8_model, keep=True)
     loose = _interpreter(_cut_loose(int8_model), keep=False)
@@ -185,14 +184,14 @@ def _cut_loose(model: bytes) -> bytes:
     return bytes(builder.Output())
 
 
-def _layers(onnx_model: bytes, float_model: bytes, operators: Sequence[_Operator]) -> list[str]:
-    """Name of the layer of each operator: the ONNX weights that it holds (told by their values, as an order may
+def _layers(network: Graph, float_model: bytes, operators: Sequence[_Operator]) -> list[str]:
+    """Name of the layer of each operator: the weights that it holds (told by their values, as an order may
     change), else those of the operator before."""
-    names = {}
-    for weight in onnx.load_from_string(onnx_model).graph.initializer:
-        array = onnx.numpy_helper.to_array(weight)
-        for form in _forms(array):
-            names[form.tobytes()] = weight.name.removesuffix(".weight").removesuffix(".conv")
+    names = {
+        form.tobytes(): name.removesuffix(".weight").removesuffix(".conv")
+        for name, array in network.constants.items()
+        for form in _forms(array)
+    }
     parsed = tflite.parse(float_model)
     (graph,) = parsed.subgraphs
     layers, last = [], ""

@@ -15,6 +15,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the chain is checked on the
 
 import msgspec
 import numpy as np
+import onnx
 
 import device
 from device import bundle
@@ -29,6 +30,7 @@ from quantize.clipping import clip
 from quantize.correction import correct
 from quantize.finetune import finetune, simulate
 from quantize.mcu import command as mcu
+from quantize.onnx_to_tf import Graph
 from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
@@ -137,11 +139,9 @@ def run(args: argparse.Namespace) -> int:
         if samples
     }
     metrics |= {name: headline(found) for name, found in cases.items()}
+    exact = simulation.graph if tuned else Graph(onnx.load_from_string(converted.onnx))
     noises = sensitivity.operator_noise(
-        converted.onnx,
-        converted.float_tflite,
-        converted.int8_tflite,
-        measure.inputs(recipe, pooled["val"], NOISE_IMAGES),
+        exact, converted.int8_tflite, measure.inputs(recipe, pooled["val"], NOISE_IMAGES)
     )
     report |= {"metrics": metrics, "noise": [noise.as_dict() for noise in noises]}
     _write_report(trained.folder, report)

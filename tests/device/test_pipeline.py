@@ -91,9 +91,33 @@ def test_what_was_seen_reduced_is_told_in_pixels_of_the_photograph(tmp_path):
 def test_the_classifier_sees_the_region_of_interest_of_disc_cup():
     machine = build()
     machine.screen(frame(paint()))
-    (seen,) = machine.models["glaucoma"].network.seen
-    bright = seen[0, ..., 1].astype(int) + 128 > DISC_GREEN
-    assert np.ptp(np.nonzero(bright.any(axis=1))[0]) == pytest.approx(48, abs=4)  # half of 96: two diameters wide
+    for seen in machine.models["glaucoma"].network.seen:
+        bright = seen[0, ..., 1].astype(int) + 128 > DISC_GREEN
+        assert np.ptp(np.nonzero(bright.any(axis=1))[0]) == pytest.approx(48, abs=4)  # half of 96: two diameters
+
+
+def test_the_classifier_looks_four_times_and_takes_the_mean():
+    machine = build()
+    network = machine.models["glaucoma"].network
+    picture = paint()
+    picture[150:170, 290:310] = 250  # a bright spot on one side, above: where it is tells how it was turned over
+    answers = iter([1.0, 2.0, 3.0, 10.0])
+    run = network.run
+
+    def run_and_count(x):
+        network.logit = next(answers)
+        return run(x)
+
+    network.run = run_and_count
+    exam = machine.screen(frame(picture))
+    assert math.log(1 / (1 / exam.glaucoma_probability - 1)) == pytest.approx(4.0, abs=0.1)
+    small, mirrored, below, turned = (x[0].astype(int) for x in network.seen)
+    assert np.array_equal(mirrored, small[:, ::-1]) and np.array_equal(turned, below[:, ::-1])
+    larger = below[::-1]  # upright again
+    assert np.count_nonzero(larger[..., 1] > DISC_GREEN - 128) < np.count_nonzero(small[..., 1] > DISC_GREEN - 128)
+    for upright in (small, larger):
+        spot = np.argwhere(upright[..., 2] > 100).mean(0)
+        assert spot[0] < 48 < spot[1]
 
 
 def test_the_region_moves_onto_a_disc_that_the_finder_placed_badly():

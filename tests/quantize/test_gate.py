@@ -105,12 +105,12 @@ class Painted:
 
 
 class CupClassifier:
-    """A larger cup makes a larger logit; ``wrong`` of the first answers are turned round."""
+    """A larger cup makes a larger logit; the answers to the first ``wrong`` screenings are turned round."""
 
     def __init__(self, wrong=0):
         self.input = ColourNetwork(1).input
         self.output = bundle.TensorSpec((1, 1), "float32", 1.0, 0)
-        self.wrong = wrong
+        self.wrong = wrong * sum(len(turns) for _, turns in pipeline.LOOKS)
 
     def run(self, x):
         logit = 60 * (float((x[0, ..., 2] > 20).mean()) - 0.07)
@@ -145,19 +145,21 @@ def test_a_classifier_that_answers_the_same(eyes, shipped):
         ("changed_verdicts", "balanced"),
     ]
     assert not broken(rows) and [r.value for r in rows] == [0, 0, 0]
-    assert rows[0].floating == 1.0 and rows[1].int8 == 1.0 and [r.images for r in rows] == [8, 4, 8]
+    assert rows[0].floating == 1.0 and rows[1].int8 == 1.0 and [r.images for r in rows] == [24, 12, 24]
 
 
 def test_a_classifier_that_answers_otherwise(eyes, shipped):
-    rows = classifier_rows(eyes, CupClassifier(wrong=2))  # the first eyes are healthy: no sensitivity is lost
-    assert broken(rows) == ["auc_drop", "changed_verdicts"] and rows[2].value == 2 / 8
-    rows = classifier_rows(eyes[::-1], CupClassifier(wrong=2))
-    assert broken(rows) == ["auc_drop", "sensitivity_drop", "changed_verdicts"] and rows[1].value == 2 / 4
+    rows = classifier_rows(eyes, CupClassifier(wrong=6))  # the first eyes are healthy: no sensitivity is lost
+    assert broken(rows) == ["auc_drop", "changed_verdicts"] and rows[2].value == 6 / 24
+    rows = classifier_rows(eyes[::-1], CupClassifier(wrong=6))
+    assert broken(rows) == ["auc_drop", "sensitivity_drop", "changed_verdicts"]
+    assert rows[1].value == pytest.approx(6 / 12)
 
 
 def test_one_photograph_may_change_where_a_smaller_share_cannot_be_told(eyes, shipped):
-    changed = classifier_rows(eyes, CupClassifier(wrong=1))[2]
+    changed, more = (classifier_rows(eyes, CupClassifier(wrong))[2] for wrong in (3, 4))
     assert changed.passed and changed.value == changed.limit == 1 / 8
+    assert not more.passed
 
 
 def test_a_verdict_may_change_by_becoming_ungradable(eyes, shipped):

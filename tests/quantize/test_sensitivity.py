@@ -6,10 +6,12 @@ import dataclasses
 
 import flatbuffers
 import numpy as np
+import onnx
 import pytest
 
 from quantize import sensitivity, tflite
 from quantize.errors import ParityError
+from quantize.onnx_to_tf import Graph
 from quantize.sensitivity import CAP, Noise, operator_noise
 
 
@@ -19,7 +21,8 @@ def tiny(request):
 
 
 def noise_of(converted, images, int8=None):
-    return operator_noise(converted.onnx, converted.float_tflite, int8 or converted.int8_tflite, images[:4])
+    graph = Graph(onnx.load_from_string(converted.onnx))
+    return operator_noise(graph, int8 or converted.int8_tflite, images[:4])
 
 
 @pytest.fixture(scope="module")
