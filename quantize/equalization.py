@@ -9,6 +9,7 @@ digit. Cross-layer equalization (Nagel et al., ICCV 2019, arXiv:1906.04721), the
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import onnx
 import tensorflow as tf
 
 from quantize.calibration import BATCH, Images
-from quantize.onnx_to_tf import RECTIFIERS, Graph
+from quantize.onnx_to_tf import Graph
 
 MARGIN = 1.05  # a ReLU6 clips at 6: other photographs may reach farther than these
 MOST = 16.0  # of a channel that is next to nothing
@@ -27,22 +28,29 @@ def equalize(graph: Graph, images: Images) -> None:
     """Change ``graph``'s weights and biases, by the largest values on N x S x S x 3 ``uint8`` images: of every
     convolution whose rectified result goes to a depthwise convolution alone."""
     largest = _largest(graph, images)
-    made_by = {node.output[0]: node for node in graph.nodes}
-    users = Counter(name for node in graph.nodes for name in node.input)
-    for behind in graph.nodes:
-        rectified = made_by.get(behind.input[0])
-        if not _depthwise(behind) or rectified is None or rectified.op_type not in RECTIFIERS:
-            continue
-        before = made_by.get(rectified.input[0])
-        weights = [*before.input[1:], behind.input[1]] if before is not None and before.op_type == "Conv" else []
-        if not weights or any(users[name] > 1 for name in (*weights, behind.input[0], rectified.input[0])):
-            continue
-        found = largest[behind.input[0]]
+    for before, rectified, behind in _alone(graph):
+        found = largest[rectified]
         by = np.clip(found.max() / np.maximum(MARGIN * found, 1e-6), 1, MOST)
         by[found <= 0] = 1
-        for name in before.input[1:]:
+        for name in before.input[1:]:  # weights, and biases
             graph.constants[name] = _scaled(graph.constants[name], by)
         graph.constants[behind.input[1]] = _scaled(graph.constants[behind.input[1]], 1 / by)
+
+
+def _alone(graph: Graph) -> Iterator[tuple[onnx.NodeProto, str, onnx.NodeProto]]:
+    """Each convolution, its rectified result, and the depthwise convolution that alone takes that. Neither shares
+    its weights."""
+    made_by = {node.output[0]: node for node in graph.nodes}
+    users = Counter(name for node in graph.nodes for name in node.input)
+    for behind in filter(_depthwise, graph.nodes):
+        name = behind.input[0]
+        if name not in graph.rectified:
+            continue
+        before = made_by.get(made_by[name].input[0])
+        if before is None or before.op_type != "Conv":
+            continue
+        if all(users[n] == 1 for n in (name, before.output[0], *before.input[1:], behind.input[1])):
+            yield before, name, behind
 
 
 def _largest(graph: Graph, images: Images) -> dict[str, npt.NDArray[np.float64]]:
@@ -61,8 +69,8 @@ def _largest(graph: Graph, images: Images) -> dict[str, npt.NDArray[np.float64]]
 
 
 def _depthwise(node: onnx.NodeProto) -> bool:
-    groups = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}.get("group", 1)
-    return node.op_type == "Conv" and groups > 1
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return node.op_type == "Conv" and int(attributes.get("group", 1)) > 1
 
 
 def _scaled(of_channels: npt.NDArray[Any], by: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
