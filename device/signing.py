@@ -93,11 +93,8 @@ def signer(keys: dict[str, VerifyKey], signature: bytes, data: bytes) -> str | N
 
 
 def _pem(label: str, key: bytes) -> bytes:
-    return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (
-        (name := label.encode()),
-        b64encode(BEFORE[label] + key),  # shorter than a line
-        name,
-    )
+    text = b64encode(BEFORE[label] + key).decode()  # shorter than a line
+    return f"-----BEGIN {label}-----\n{text}\n-----END {label}-----\n".encode()
 
 
 def _der(label: str, pem: bytes) -> bytes | None:

@@ -27,8 +27,9 @@ MOST = 16.0  # of a channel that is next to nothing
 def equalize(graph: Graph, images: Images) -> None:
     """Change ``graph``'s weights and biases, by the largest values on N x S x S x 3 ``uint8`` images: of every
     convolution whose rectified result goes to a depthwise convolution alone."""
-    largest = _largest(graph, images)
-    for before, rectified, behind in _alone(graph):
+    alone = list(_alone(graph))
+    largest = _largest(graph, {rectified for _, rectified, _ in alone}, images)
+    for before, rectified, behind in alone:
         found = largest[rectified]
         by = np.clip(found.max() / np.maximum(MARGIN * found, 1e-6), 1, MOST)
         by[found <= 0] = 1
@@ -53,17 +54,17 @@ def _alone(graph: Graph) -> Iterator[tuple[onnx.NodeProto, str, onnx.NodeProto]]
             yield before, name, behind
 
 
-def _largest(graph: Graph, images: Images) -> dict[str, npt.NDArray[np.float64]]:
-    """The largest value of each channel of every rectified map."""
+def _largest(graph: Graph, names: set[str], images: Images) -> dict[str, npt.NDArray[np.float64]]:
+    """The largest value of each channel of these maps. Without any, no image is looked at."""
     largest: dict[str, Any] = {}
 
     def observe(name: str, x: tf.Tensor) -> tf.Tensor:
-        if name in graph.rectified:
+        if name in names:
             found = tf.reduce_max(x, (0, 1, 2)).numpy().astype(np.float64)
             largest[name] = np.maximum(largest.get(name, 0.0), found)
         return x
 
-    for start in range(0, len(images), BATCH):
+    for start in range(0, len(images) if names else 0, BATCH):
         graph(tf.cast(images[start : start + BATCH], tf.float32) / 255.0, observe)
     return largest
 
