@@ -27,7 +27,7 @@ class Fault:
 
     ``refuse``: nobody listens. ``swallow``: connections open, and nothing comes through. ``slow``: so many bytes
     a second. ``cut``: each connection breaks after so many bytes. ``flap``: half of each ``period`` (seconds)
-    connections break and none can be made, the other half it is as it should be.
+    connections break and none can be made, the other half they last, at ``bytes_per_second`` where that is told.
     """
 
     mode: Literal["none", "refuse", "swallow", "slow", "cut", "flap"] = "none"
@@ -140,7 +140,8 @@ class Network:
                 if fault.mode == "swallow" or not select.select([source], [], [], LOOK)[0]:
                     time.sleep(LOOK if fault.mode == "swallow" else 0)
                     continue
-                size = PIECE if fault.mode != "slow" else max(1, min(PIECE, fault.bytes_per_second // 10))
+                speed = fault.bytes_per_second
+                size = max(1, min(PIECE, speed // 10)) if speed else PIECE
                 data = source.recv(size)
                 if not data:
                     break
@@ -149,8 +150,8 @@ class Network:
                     return
                 sink.sendall(data)
                 self.passed += len(data)
-                if fault.mode == "slow":
-                    time.sleep(len(data) / fault.bytes_per_second)
+                if speed:
+                    time.sleep(len(data) / speed)
         except (OSError, ValueError):  # ValueError: select of a socket that the other way has closed
             _break(source, sink)
             return

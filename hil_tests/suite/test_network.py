@@ -159,7 +159,7 @@ def test_cut_off_again_and_again(clinic, run):
 
 def test_flapping_during_the_transfer(clinic):
     """Up for a second and a half, down for as long, and slow: no examination fits into one such time."""
-    clinic.network.fail(Fault("flap", period=3.0))
+    clinic.network.fail(Fault("flap", bytes_per_second=60_000, period=3.0))
     visits = []
     for _ in range(3):
         visits.append(clinic.examined())

@@ -105,3 +105,13 @@ def test_it_flaps(network):
             seen.add(b"")
         time.sleep(0.05)
     assert seen == {b"a", b""}
+
+
+def test_what_is_too_large_for_one_time_of_a_slow_flapping_network_never_arrives(network):
+    network.fail(Fault("flap", bytes_per_second=20_000, period=1.0))  # some 10 kB between two breaks
+    back = b""
+    end = time.monotonic() + 3.0
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            back = max(back, said(network, b"a" * 50_000, patience=0.6))
+    assert len(back) < 50_000 and network.passed
