@@ -1,6 +1,7 @@
 """The data sets' contract and the fixed splits: nothing crosses."""
 
 import csv
+import hashlib
 from collections import defaultdict
 
 import numpy as np
@@ -64,6 +65,15 @@ def test_idrid_duplicates_never_cross_parts_a_and_b(data_root):
         a = part_a[row["A_image"].removesuffix(".jpg")]
         b = part_b[f"{row['B_split']}_{row['B_image'].removesuffix('.jpg')}"]
         assert a == b, row
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", SETS)
+def test_a_photograph_that_a_set_holds_twice_is_in_one_group(data_root, name):
+    groups = defaultdict(set)
+    for sample in SETS[name](data_root).samples():
+        groups[hashlib.sha256(sample.path.read_bytes()).hexdigest()].add(sample.group)
+    assert not [alike for alike in groups.values() if len(alike) > 1]
 
 
 @pytest.mark.data

@@ -2,7 +2,7 @@
 
 import csv
 
-from train.datasets.base import DataSet, MaskFile, Sample
+from train.datasets.base import DataSet, MaskFile, Sample, same_eye_groups
 
 _CITATION = "Porwal et al., Data 3(3):25, 2018; doi:10.21227/H25W98"
 _TERMS = "CC BY 4.0"
@@ -48,10 +48,15 @@ class IdridSegmentation(DataSet):
         return sorted(found, key=lambda s: s.id)
 
 
+def _stem(name: str) -> str:
+    return name.removesuffix(".jpg")
+
+
 class IdridGrading(DataSet):
     """516 full fields (512 px wide) with diabetic retinopathy grade (0-4) and macular oedema risk (0-2).
 
-    An image that is also in part A belongs to A's group, whatever its official split here says.
+    An image that is also in part A belongs to A's group, whatever its official split here says. Six images are
+    there twice, some with two grades; a pair goes together.
     """
 
     name = "idrid_b"
@@ -67,11 +72,11 @@ class IdridGrading(DataSet):
 
     def samples(self) -> list[Sample]:
         with open(self.pairs, newline="") as file:
-            twins = {
-                (row["B_split"], row["B_image"]): f"idrid_a:{row['A_image'].removesuffix('.jpg')}"
-                for row in csv.DictReader(file)
-                if row["same_image"] == "True"
-            }
+            rows = [row for row in csv.DictReader(file) if row["same_image"] == "True"]
+        twins = {f"{row['B_split']}_{_stem(row['B_image'])}": f"idrid_a:{_stem(row['A_image'])}" for row in rows}
+        alike = same_eye_groups(self.name)
+        # Of a pair, only one may be known as part A's: its group is the pair's.
+        part_a = {alike.get(id, id): group for id, group in twins.items()}
         found = []
         for split, table in (("train", "a_IDRiD_Disease_Grading_Training_Labels.csv"),
                              ("test", "b_IDRiD_Disease_Grading_Testing_Labels.csv")):
@@ -79,11 +84,12 @@ class IdridGrading(DataSet):
                 rows = list(csv.reader(file))[1:]
             for row in rows:
                 id = f"{split}_{row[0]}"  # the two official parts number their images independently
+                eye = alike.get(id, id)
                 found.append(
                     Sample(
                         self.name,
                         id,
-                        twins.get((split, f"{row[0]}.jpg"), f"idrid_b:{id}"),
+                        part_a.get(eye, f"idrid_b:{eye}"),
                         self.folder / "images_512" / split / f"{row[0]}.jpg",
                         labels={"dr_grade": float(row[1]), "dme_risk": float(row[2])},
                         stratum=row[1],
