@@ -7,6 +7,7 @@ runtime's reference kernels. Nothing is loaded that fails verification.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -193,7 +194,8 @@ def _pack(path: Path, members: dict[str, bytes], key: SigningKey) -> Path:
                 archive.writestr(info, members[name])
         os.replace(unfinished, path)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise BundleError(f"cannot write {path} ({error.strerror}); choose another folder") from error
     return path
 
@@ -206,6 +208,8 @@ def _unpack(path: Path) -> dict[str, bytes]:
             names = archive.namelist()
             if len(names) != len(wanted) or set(names) != wanted:
                 raise _refused(path, f"it holds {sorted(names)[:8]} instead of {sorted(wanted)}")
+            if {info.compress_type for info in archive.infolist()} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+                raise _refused(path, "a member is compressed in another way than bundles are")
             if any(info.file_size > LARGEST_MEMBER for info in archive.infolist()):
                 raise _refused(path, f"a member is larger than {LARGEST_MEMBER >> 20} MiB")
             return {name: archive.read(name) for name in names}

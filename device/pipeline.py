@@ -178,13 +178,13 @@ class Pipeline:
 
         Raises BundleError where one is missing or refused, RuntimeUnavailableError without a TFLite runtime.
         """
-        from device.runtime import Network  # only here: unit tests run without a TFLite runtime
+        from device.runtime import open_bundle  # only here: unit tests run without a TFLite runtime
 
         cv2.setNumThreads(threads)
         models = {}
         for task in tasks:
             found = _newest(bundles or bundle.SHIPPED, task, keys)
-            models[task] = Model(Network(found.model, threads=threads), found.manifest)
+            models[task] = Model(open_bundle(found, threads), found.manifest)
         return cls(models, point)
 
     def at(self, point: str | None) -> Pipeline:
@@ -394,7 +394,8 @@ class Pipeline:
         for size, turns in LOOKS:
             seen = self._see("glaucoma", pixels, region.scaled(size), clock)[0]
             for axes in turns:
-                logits.append(self._infer("glaucoma", np.ascontiguousarray(np.flip(seen, axes))[None], clock))
+                turned = np.ascontiguousarray(np.flip(seen, axes))[None]
+                logits.append(self._infer("glaucoma", turned, clock).item())
         return float(np.mean(logits))
 
     def _zone(self, pixels: UInt8Image, clock: Stopwatch) -> tuple[Region, bool]:

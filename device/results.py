@@ -6,6 +6,7 @@ Rows are written and flushed one by one, so that a run that is killed loses noth
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import re
 from pathlib import Path
@@ -209,8 +210,14 @@ class Writer:
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
-    """The sentence for a full disk or a folder that may not be written to."""
-    return OutputError(f"cannot write to {path}: {error.strerror}; free space, or give --out another folder")
+    """The sentence for a full disk, a folder that may not be written to, or something in the way."""
+    way_out = {
+        errno.ENOSPC: "free space, or ",
+        errno.EDQUOT: "free space, or ",
+        errno.EACCES: "check its owner and permissions, or ",
+        errno.EPERM: "check its owner and permissions, or ",
+    }.get(error.errno or 0, "")
+    return OutputError(f"cannot write to {path}: {error.strerror}; {way_out}give --out another folder")
 
 
 def _csv_cells(row: Row) -> tuple[Any, ...]:

@@ -6,9 +6,23 @@ from typing import Any
 
 import numpy as np
 
-from device.bundle import TensorSpec
-from device.errors import RuntimeUnavailableError
+from device.bundle import Bundle, TensorSpec
+from device.errors import BundleError, RuntimeUnavailableError
 from device.geometry import Int8Image
+
+
+def open_bundle(found: Bundle, threads: int = 1, reference: bool = False) -> Network:
+    """The network of a bundle. Raises BundleError where its model is not the one that its manifest describes (its
+    answers would be numbers all the same), RuntimeUnavailableError as ``Network`` does."""
+    network = Network(found.model, threads=threads, reference=reference)
+    described = (found.manifest.input, found.manifest.output)
+    if (network.input, network.output) != described:
+        raise BundleError(
+            f"the bundle {found.path.name} is refused: its model is not the one that its manifest describes "
+            f"(output {network.output.shape}, not {found.manifest.output.shape}, or other steps); "
+            "make it again with 'tenohira quantize'"
+        )
+    return network
 
 
 class Network:

@@ -34,17 +34,25 @@ def generate(folder: Path, name: str) -> tuple[Path, Path]:
     private, public = folder / f"{name}.key", folder / f"{name}.pub"
     if not name or Path(name).name != name:
         raise KeyFileError(f"{name!r} is no name for a key; give a plain word, and a folder with --out")
-    if public.exists():
-        raise KeyFileError(f"{public} exists already; a key is never overwritten: choose another name")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"cannot make the folder {folder} ({error.strerror}); give another --out") from error
+    try:
+        if os.path.lexists(public):
+            raise FileExistsError(public)
         with os.fdopen(os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(_pem(PRIVATE, bytes(key)))
-        public.write_bytes(_pem(PUBLIC, bytes(key.verify_key)))
     except FileExistsError as error:
-        raise KeyFileError(f"{private} exists already; a key is never overwritten: choose another name") from error
+        text = f"a key {name} exists already in {folder}; a key is never overwritten: choose another name"
+        raise KeyFileError(text) from error
     except OSError as error:
         raise KeyFileError(f"cannot write a key into {folder} ({error.strerror}); give another --out") from error
+    try:
+        public.write_bytes(_pem(PUBLIC, bytes(key.verify_key)))
+    except OSError as error:
+        private.unlink()  # nobody could verify what it signs
+        raise KeyFileError(f"cannot write {public} ({error.strerror}); give another --out") from error
     return private, public
 
 
@@ -61,7 +69,10 @@ def read_private_key(path: Path) -> SigningKey:
             f"{path} holds no Ed25519 private key without password; make one with: tenohira bundle keygen"
         )
     if (seed := _key(PRIVATE, der)) is None:
-        raise KeyFileError(f"{path} holds another kind of key; make an Ed25519 one with: tenohira bundle keygen")
+        raise KeyFileError(
+            f"{path} holds another kind of key, or an Ed25519 key in another form or damaged; write it anew with "
+            "'openssl pkey -in OLD -out NEW', or make one with: tenohira bundle keygen"
+        )
     return SigningKey(seed)
 
 
@@ -71,8 +82,9 @@ def read_public_keys(folder: Path) -> dict[str, VerifyKey]:
     for path in sorted(folder.glob("*.pub")):
         try:
             der = _der(PUBLIC, path.read_bytes())
-        except OSError:
-            der = None
+        except OSError as error:
+            text = f"cannot read the key {path} ({error.strerror}); check its owner and permissions"
+            raise KeyFileError(text) from error
         if der is None:
             raise KeyFileError(f"{path} holds no public key in PEM form; replace or remove it")
         if (point := _key(PUBLIC, der)) is None:

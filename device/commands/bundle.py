@@ -10,8 +10,8 @@ import numpy as np
 
 from device import bundle, signing
 from device.bundle import Bundle
-from device.errors import BundleError
-from device.runtime import Network
+from device.errors import BundleError, RuntimeUnavailableError
+from device.runtime import open_bundle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             loaded = bundle.load(path, args.keys)
             print(loaded.card if args.action == "show" else _verified(loaded))
-        except BundleError as error:
+        except (BundleError, RuntimeUnavailableError) as error:
             refused += 1
             print(f"tenohira: {error}", file=sys.stderr)
     return 2 if refused else 0
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _verified(loaded: Bundle) -> str:
     """One line about a bundle whose golden vectors are reproduced to the bit. Raises BundleError otherwise."""
-    answer = Network(loaded.model, reference=True).run(loaded.golden_input)
+    answer = open_bundle(loaded, reference=True).run(loaded.golden_input)
     if not np.array_equal(answer, loaded.golden_output):
         raise BundleError(
             f"{loaded.path.name}: the runtime's reference kernels do not reproduce the golden output; "

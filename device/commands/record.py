@@ -64,7 +64,10 @@ def _visit_argument(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Returns 0, or 1 where a backup was made of a record in which something is wrong."""
-    if args.action != "import" and not exists(args.store):
+    if args.action == "import":
+        _import(args)
+        return 0
+    if not exists(args.store):
         raise StoreError(
             f"there is no record in {args.store}; give the folder that the instrument keeps its record in"
         )
@@ -75,10 +78,8 @@ def run(args: argparse.Namespace) -> int:
             result = store.backup(args.out)
             print(*result.problems, summary(result), sep="\n")
             return 0 if result.ok else SOMETHING_WRONG
-        elif args.action in ("export", "import"):
-            _exchange(store, args)
         else:
-            {"report": _report, "dicom": _dicom, "send": _send}[args.action](store, args)
+            {"export": _export, "report": _report, "dicom": _dicom, "send": _send}[args.action](store, args)
     return 0
 
 
@@ -114,14 +115,19 @@ def _visit(store: Store, name: str) -> Visit:
     return found[0]
 
 
-def _exchange(store: Store, args: argparse.Namespace) -> None:
+def _export(store: Store, args: argparse.Namespace) -> None:
     from device.store import export
 
-    if args.action == "export":
-        manifest = export.export_study(store, args.out, args.study)
-        print(f"examinations: {manifest.visits}, in {args.out}\nhead {manifest.head}")
-    else:
-        result = export.import_study(store, args.export)
+    manifest = export.export_study(store, args.out, args.study)
+    print(f"examinations: {manifest.visits}, in {args.out}\nhead {manifest.head}")
+
+
+def _import(args: argparse.Namespace) -> None:
+    from device.store import export
+
+    given = export.opened(args.export)  # first: no record is made for what is no export
+    with Store(args.store) as store:
+        result = export.import_study(store, given)
         print(f"examinations: {result.added} added, {result.extended} extended, {result.known} known already")
         print(f"head {store.head()}")
 

@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         if not 1 <= args.simulated <= MOST:
             raise UsageError(f"--simulated {args.simulated}: give a number of pictures from 1 to {MOST}")
+        if args.seed < 0:
+            raise UsageError(f"--seed {args.seed}: give a number from 0 on")
         paths = _simulate(args.out, args.simulated, args.seed)
     _print_table(paths)
     return 0

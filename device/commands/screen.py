@@ -31,6 +31,7 @@ INTERNAL_ERROR = 5
 MOST_THREADS = 64
 OVERLAY_QUALITY = 90  # of the JPEG
 LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".part" must fit into the 255 of file systems as well
+WRITTEN = (".jpg", ".png", ".dcm", ".part")  # how what is written for an image ends
 VIEWS = {"faz": "octa", "haemorrhage": "field"}  # where a task has one view only
 NUMBERS = {  # columns of the table that is printed
     "glaucoma": ("vCDR", "probability"),
@@ -38,9 +39,9 @@ NUMBERS = {  # columns of the table that is printed
     "haemorrhage": ("marked", "of the field"),
 }
 EXIT_CODES = """
-exit codes: 0 every image was answered, ungradable ones included; 2 wrong arguments, a bundle that is refused,
-or results that cannot be written; 4 not one image could be read; 5 an internal error in one image or more (the
-others were answered); 130 interrupted (rows written so far stay).
+exit codes: 0 every image was answered, ungradable ones included; 2 wrong arguments, no image found, a bundle that
+is refused, or results that cannot be written; 4 not one image could be read; 5 an internal error in one image or
+more (the others were answered); 130 interrupted (rows written so far stay).
 """
 FILES = """
 Folders are walked recursively, without hidden files and folders, the samples' ATTRIBUTION.txt, DIR itself, and
@@ -53,8 +54,8 @@ not followed. docs/results-schema.md describes the rows.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verb's arguments."""
     parser.epilog = f"{FILES.strip()} {EXIT_CODES.strip()} {parser.epilog or ''}"
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="image files or folders")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write masks, overlays and results here")
+    parser.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="image files or folders")
+    parser.add_argument("--out", type=_path, metavar="DIR", help="write masks, overlays and results here")
     parser.add_argument("--json", action="store_true", help="write DIR/results.jsonl, a row an image")
     parser.add_argument("--csv", action="store_true", help="write DIR/results.csv, the same in short")
     parser.add_argument("--page", action="store_true", help="write DIR/index.html, which shows every image")
@@ -85,12 +86,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Screen, write, print the table. Returns the exit codes that ``--help`` documents.
 
-    Raises UsageError for arguments that contradict each other and for inputs where results are to be written,
-    BundleError and KeyFileError for refused bundles, OutputError where results cannot be written.
+    Raises UsageError for arguments that contradict each other, for inputs where results are to be written and
+    where there is nothing to screen, BundleError and KeyFileError for refused bundles, OutputError where results
+    cannot be written.
     """
     _check(args)
     memory.keep_little()
     items = list(find_images(args.paths, args.out))
+    if not items:
+        places = ", ".join(map(results.printable, args.paths))
+        raise UsageError(f"there is no image in {places}; name a folder with photographs")
     networks = pipeline.NETWORKS[args.task]
     machine = Pipeline.load(args.bundles, args.keys, networks, args.threads, args.operating_point)
     if args.out is not None:
@@ -184,13 +189,19 @@ def _unique(relative: Path, taken: set[str]) -> Path:
     Valid Unicode, so that rows can name the files exactly, and never too long for a file system.
     """
     relative = Path(results.text_of(relative))
-    folder = Path(*(_shortened(part) for part in relative.parent.parts))
+    folder = Path(*map(_folder_name, relative.parent.parts))
     stem, number = folder / _shortened(relative.stem), 1
     while str(stem).casefold() in taken:
         stem = folder / (_shortened(relative.name) + (f"-{number}" if number > 1 else ""))
         number += 1
     taken.add(str(stem).casefold())
     return stem
+
+
+def _folder_name(part: str) -> str:
+    """Never that of a file: beside a folder ``x.jpg`` there may be a picture ``x.png``, whose overlay is x.jpg."""
+    name = _shortened(part)
+    return name + "_" if name.casefold().endswith(WRITTEN) else name
 
 
 def _shortened(name: str) -> str:
@@ -383,8 +394,20 @@ def _check(args: argparse.Namespace) -> None:
         raise UsageError(f"--field-mm {args.field_mm:g} is no width of an OCTA image; give millimetres, such as 3")
     if args.task in VIEWS and args.view != "auto":
         raise UsageError(f"--view is for glaucoma screening; leave it away with --task {args.task}")
+    if args.task != "glaucoma" and args.operating_point is not None:
+        raise UsageError(f"--operating-point is for glaucoma screening; leave it away with --task {args.task}")
     if not 1 <= args.threads <= MOST_THREADS:
         raise UsageError(f"--threads {args.threads}: give 1 to {MOST_THREADS}; more than the cores do not help")
+
+
+def _path(text: str) -> Path:
+    """Raises UsageError for an empty text, which pathlib takes for the current folder: nobody has meant that."""
+    if not text:
+        raise UsageError(
+            "a file or folder is named by an empty text, as of a variable that is not set; "
+            "name it, the current folder by a dot"
+        )
+    return Path(text)
 
 
 def _cores() -> int:

@@ -8,6 +8,7 @@ written (it must say right or left): such a picture becomes a VL Photographic Im
 from __future__ import annotations
 
 import io
+import re
 import struct
 from dataclasses import dataclass
 from functools import cache
@@ -29,9 +30,13 @@ from device.record import Capture, Visit
 
 UNKNOWN_CAMERA = common.private("unknown-camera", "Camera that is not known, without calibrated scale")
 HANDHELD = common.private("handheld-fundus", "Hand-held fundus camera without calibrated scale")
-DROPPED = {0xE1, 0xED, 0xFE}  # APP1 (EXIF, XMP), APP13 (IPTC), comments: they may name a person or a place
 BASELINE, DEFINE_FRAMES = 0xC0, set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-START_OF_SCAN = 0xDA
+START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
+# From here on are markers that no decoder needs, but for those whose segments begin like this: they say which
+# colours are meant. All others (EXIF, XMP, IPTC, comments, what makers add) may name a person or a place.
+APPLICATIONS = 0xE0
+NEEDED = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"}
+AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither compressed data, nor a restart, nor a fill byte
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,14 @@ class Picture:
 
     @classmethod
     def of_jpeg(cls, data: bytes, *, anonymous: bool = True) -> Picture | None:
-        """A baseline JPEG of one or three channels (YCbCr) that is the right way up; None for any other.
+        """A baseline JPEG of one or three channels (YCbCr) that is whole and the right way up; None for any other.
 
-        ``anonymous`` leaves out the segments of the file that may hold names and places (EXIF, IPTC, comments);
-        what is compressed stays as it is, to the byte.
+        ``anonymous`` leaves out what may hold names and places: segments that are not the picture's (EXIF, IPTC,
+        comments) and what follows it in the file; what is compressed stays as it is, to the byte.
         """
-        frame = _frame_header(data)
-        if frame is None or frame[0] != BASELINE:
+        segments = _segments(data)
+        frame = next((marker for marker, _, _ in segments if marker in DEFINE_FRAMES), None)
+        if frame != BASELINE or segments[-1][0] != END_OF_IMAGE:
             return None
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             turned = image.getexif().get(0x0112, 1) != 1
@@ -65,7 +71,7 @@ class Picture:
             channels = len(image.getbands())
             raw = image.width * image.height * channels
             kept = _anonymous(data) if anonymous else data
-            return cls(image.height, image.width, channels, jpeg=kept, ratio=raw / len(data))
+            return cls(image.height, image.width, channels, jpeg=kept, ratio=raw / len(kept))
 
     @classmethod
     def of_pixels(cls, pixels: UInt8Image, lossy_bytes: int | None = None) -> Picture:
@@ -182,26 +188,33 @@ def srgb() -> bytes:
 
 
 def _segments(data: bytes) -> list[tuple[int, int, int]]:
-    """Marker, start and end of each segment of a JPEG; the first scan reaches to the end of the file."""
-    found, at = [], 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    """Marker, start and end of each segment of the first picture in a file; that of a scan has its data as well.
+
+    The last one is the end of the image, unless the file is cut or damaged; what is no JPEG has none. What follows
+    is not the picture's: a second one (of an MPO), or what a phone has appended.
+    """
+    found: list[tuple[int, int, int]] = []
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while data[at : at + 1] == b"\xff" and at + 2 <= len(data):
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
-        end = len(data) if marker == START_OF_SCAN else at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == END_OF_IMAGE:
+            return [*found, (marker, at, at + 2)]
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == START_OF_SCAN:
+            after = AFTER_SCAN.search(data, end)
+            end = after.start() if after else len(data)
         found.append((marker, at, end))
         at = end
     return found
 
 
-def _frame_header(data: bytes) -> tuple[int, int] | None:
-    """Marker and start of the frame header of a JPEG; None where it is no JPEG."""
-    if data[:2] != b"\xff\xd8":
-        return None
-    return next(((marker, at) for marker, at, _ in _segments(data) if marker in DEFINE_FRAMES), None)
-
-
 def _anonymous(data: bytes) -> bytes:
-    kept = [data[at:end] for marker, at, end in _segments(data) if marker not in DROPPED]
+    kept = [
+        data[at:end]
+        for marker, at, end in _segments(data)
+        if marker < APPLICATIONS or (marker in NEEDED and data.startswith(NEEDED[marker], at + 4))
+    ]
     return data[:2] + b"".join(kept)

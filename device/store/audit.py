@@ -134,7 +134,8 @@ def verify(folder: Path, head: str | None = None) -> AuditResult:
         if known is not None:
             problems += _against(known, chain)
         problems += _pictures(folder, names)
-        orphans = sum(f.name not in set(names) for f in Pictures(folder / "pictures").files())
+        with files.in_words(folder):
+            orphans = sum(f.name not in set(names) for f in Pictures(folder / "pictures").files())
     return AuditResult(
         problems=tuple(problems),
         head=f"{chain.seq}:{chain.hash}",
@@ -148,7 +149,7 @@ def verify(folder: Path, head: str | None = None) -> AuditResult:
 
 def _lasting(folder: Path) -> AbstractContextManager[None]:
     """While pictures are looked at, none is to be removed; on a read-only disk nobody can."""
-    mine = (folder / FILE).is_file() and os.access(folder, os.W_OK)
+    mine = files.is_file(folder / FILE) and os.access(folder, os.W_OK)
     return files.held(folder) if mine else nullcontext()
 
 
@@ -156,7 +157,7 @@ def _lasting(folder: Path) -> AbstractContextManager[None]:
 def opened_to_read(folder: Path) -> Iterator[sqlite3.Connection]:
     """One state of a record, of which nothing is changed, on a disk that is read-only as well. StoreError."""
     path = folder / FILE
-    if not path.is_file():
+    if not files.is_file(path):
         raise StoreError(
             f"there is no record in {folder}; give the folder that the instrument keeps its record in"
         )

@@ -184,33 +184,33 @@ class ImportResult(NamedTuple):
     known: int
 
 
-def import_study(store: Store, folder: Path) -> ImportResult:
+def import_study(store: Store, export: Export) -> ImportResult:
     """Take the examinations of an export into a record, all of them or none; uids and origin stay.
 
     What is there already is not taken twice, and what was added to an examination since is added. Raises
-    StoreError where a file is missing, changed or not understood, or where a record here has the same uid and
+    StoreError where a picture was changed since the export was opened, or where a record here has the same uid and
     other content; StoreFullError.
     """
-    export = _opened(folder)
     with store.database.reading() as db:  # refuse before anything is copied
         for visit in export.visits:
             _news(db, visit, export, store)
     _check_room(store, sum(export.manifest.files[path].bytes for path in export.pictures.values()))
     with files.held(store.folder):
         for name, path in export.pictures.items():
-            with files.in_words(folder):
-                data = (folder / path).read_bytes()
+            with files.in_words(export.folder):
+                data = (export.folder / path).read_bytes()
             if store.pictures.keep([data]) != [name]:
-                raise _changed(path, folder)
+                raise _changed(path, export.folder)
         with store.database.writing() as db:
             fates = [_take(db, visit, export, store) for visit in export.visits]
     return ImportResult(fates.count("added"), fates.count("extended"), fates.count("known"))
 
 
 @dataclass(frozen=True)
-class _Export:
+class Export:
     """An export whose files are what its manifest says."""
 
+    folder: Path
     manifest: Manifest
     visits: list[Visit]
     pictures: dict[str, str]  # paths by names
@@ -226,13 +226,15 @@ class _Export:
         return {name.partition(".")[0]: name for name in self.pictures}
 
 
-def _opened(folder: Path) -> _Export:
+def opened(folder: Path) -> Export:
+    """An export, which is checked whole before anything is written for it. Raises StoreError where it is none, and
+    where a file is missing, changed or not understood."""
     manifest = _read_manifest(folder)
     with files.in_words(folder):
         _check_files(folder, manifest)
         visits = list(_read_visits(folder))
     paths = [path for path in manifest.files if path.partition("/")[0] in FOLDERS]
-    export = _Export(manifest, visits, {Path(path).name: path for path in paths})
+    export = Export(folder, manifest, visits, {Path(path).name: path for path in paths})
     for visit in visits:
         _check_visit(visit, export, folder)
     return export
@@ -240,7 +242,7 @@ def _opened(folder: Path) -> _Export:
 
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
-    if not path.is_file():
+    if not files.is_file(path):
         raise StoreError(
             f"{folder} is no export of examinations: it has no {MANIFEST}; give the folder of an export"
         )
@@ -279,7 +281,7 @@ def _read_visits(folder: Path) -> Iterator[Visit]:
                 raise _not_understood(f"{VISITS}, line {number}", folder, error) from error
 
 
-def _check_visit(visit: Visit, export: _Export, folder: Path) -> None:
+def _check_visit(visit: Visit, export: Export, folder: Path) -> None:
     """Raises StoreError where a record contradicts itself, or a picture that it names is not in the export."""
     captures = {capture.uid for capture in visit.captures}
     if any(part.visit != visit.uid for _, _, part in rows.parts_of(visit)) or any(
@@ -293,7 +295,7 @@ def _check_visit(visit: Visit, export: _Export, folder: Path) -> None:
             raise _not_understood(VISITS, folder, f"the picture {min(missing)} is not in the export")
 
 
-def _news(db: sqlite3.Connection, visit: Visit, export: _Export, store: Store) -> tuple[str, dict[str, str]]:
+def _news(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) -> tuple[str, dict[str, str]]:
     """What is to become of an examination (added, extended, known), and the new records by their names. Raises
     StoreError where a record here has the same uid and other content."""
     there = rows.visit(db, visit.uid, store.folder)
@@ -317,7 +319,7 @@ def _news(db: sqlite3.Connection, visit: Visit, export: _Export, store: Store) -
     return ("extended" if news else "known"), news
 
 
-def _take(db: sqlite3.Connection, visit: Visit, export: _Export, store: Store) -> str:
+def _take(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) -> str:
     """Write what is new of an examination; returns what became of it."""
     fate, news = _news(db, visit, export, store)
     if fate == "known":

@@ -57,6 +57,19 @@ def sync_tree(folder: Path) -> None:
             sync_folder(path)
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there. Raises StoreError where that cannot be known, as in a folder of another user."""
+    try:
+        return path.is_file()
+    except PermissionError as error:
+        raise StoreError(
+            f"{path.parent} may not be read; check its owner and permissions, and on an instrument work as the "
+            "user of its service: sudo -u tenohira tenohira ..."
+        ) from error
+    except OSError as error:
+        raise explained(error, path.parent) from error
+
+
 @contextmanager
 def whole(out: Path) -> Iterator[Path]:
     """A folder that is there whole or not at all: fill ``OUT.part``, which becomes ``OUT`` at the end.

@@ -76,7 +76,9 @@ class Pictures:
             return path.read_bytes() if holds(path, name) else None
 
     def files(self) -> Iterator[Path]:
-        """Every file in the folder that this class has written, unfinished ones included."""
+        """Every file in the folder that this class has written, unfinished ones included. None without it."""
+        if not self.folder.is_dir():
+            return
         for folder in sorted(self.folder.iterdir()):
             if folder.is_dir():
                 yield from (f for f in sorted(folder.iterdir()) if NAME.match(f.name))

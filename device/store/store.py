@@ -529,8 +529,8 @@ class Store(Closing):
 
 
 def exists(folder: Path) -> bool:
-    """Whether a record was made in a folder."""
-    return (folder / FILE).is_file()
+    """Whether a record was made in a folder. Raises StoreError where the folder may not be read."""
+    return files.is_file(folder / FILE)
 
 
 def serial() -> str:

@@ -11,7 +11,7 @@ import msgspec
 
 from device.errors import ReferencesError, TrialError
 from device.record import Reference, Visit
-from device.store import Store
+from device.store import Store, files
 from device.store.store import exists
 
 VISITS = "visits.jsonl"
@@ -32,7 +32,8 @@ def read(folders: Sequence[Path]) -> Source:
     """Visits and references of all folders together. Of a visit that is in several the most complete counts: the
     finished one, then that with most captures and readings, then the one read last.
 
-    Raises TrialError where a folder is no study or is damaged, ReferencesError where they contradict each other.
+    Raises TrialError where a folder is no study or is damaged, StoreError where it may not be read, and
+    ReferencesError where they contradict each other.
     """
     visits: dict[str, Visit] = {}
     references: dict[tuple[str, str], Reference] = {}
@@ -107,7 +108,7 @@ def _read(folder: Path) -> Source:
     if exists(folder):
         with opened(folder) as store:
             return Source(visits_of(store), store.references(), simulated=False)
-    if not path.is_file():
+    if not files.is_file(path):
         raise TrialError(
             f"{folder} is neither a store nor an exported study (there is no {VISITS} in it); "
             "give the folder that was given to 'tenohira serve --store' or that the study was exported to"

@@ -15,7 +15,7 @@ from device import bundle, signing
 from device.bundle import CARD, GOLDEN_OUTPUT, MANIFEST, MODEL, SIGNATURE, Manifest
 from device.cli import main
 from device.errors import BundleError, KeyFileError
-from device.runtime import Network
+from device.runtime import Network, open_bundle
 from tests.device.test_runtime import TINY, picture
 
 
@@ -177,7 +177,7 @@ def test_absent_and_unreadable_files(keys, tmp_path):
         bundle.load(tmp_path, keys)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_damage_anywhere_is_refused_or_harmless(whole, keys, tmp_path_factory, data):
     """Bytes flipped, cut away or put in: BundleError, or the very same content (a time stamp of the zip)."""
@@ -236,8 +236,28 @@ def test_key_files_that_are_none(tmp_path):
     with pytest.raises(KeyFileError, match="keygen"):
         signing.read_private_key(tmp_path / "none.key")
     (tmp_path / "folder.pub").mkdir()
-    with pytest.raises(KeyFileError, match=r"folder\.pub holds no public key"):
+    with pytest.raises(KeyFileError, match=r"cannot read the key .*folder\.pub .*check its owner"):
         signing.read_public_keys(tmp_path)
+
+
+def test_a_pair_of_keys_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyFileError, match="cannot make the folder"):
+        signing.generate(tmp_path / "file", "mine")
+    with pytest.raises(KeyFileError, match="cannot write a key"):
+        signing.generate(tmp_path, 300 * "x")
+    (tmp_path / "mine.pub").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(KeyFileError, match="exists already"):
+        signing.generate(tmp_path, "mine")
+    (tmp_path / "mine.pub").unlink()
+
+    def full(path, data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full)
+    with pytest.raises(KeyFileError, match="No space left"):
+        signing.generate(tmp_path, "mine")
+    assert not (tmp_path / "mine.key").exists()
 
 
 # The pair of RFC 8410, section 10; one of X25519, whose keys are as long; and what is no key.
@@ -325,6 +345,39 @@ def test_command_keygen_sign_verify_show(whole, keys, tmp_path, capsys):
     assert "ok  tiny-1.0" in said and "signed by field" in said and "37 int8 operators" in said
     assert main(["bundle", "show", str(copy), "--keys", str(tmp_path)]) == 0
     assert "# tiny" in capsys.readouterr().out
+
+
+def test_a_model_that_its_manifest_does_not_describe(whole, keys, tmp_path, capsys):
+    """Signed by whoever is trusted, and yet its answers would mean something else."""
+    manifest, found = bundle.load(whole, keys).manifest, bundle.load(whole, keys)
+    other = msgspec.structs.replace(manifest.output, scale=2 * manifest.output.scale)
+    key = signing.read_private_key(keys / "clinic.key")
+    parts = (found.model, found.card, found.golden_input, found.golden_output, key)
+    path = bundle.write(tmp_path / "tiny-2.0.tnh", msgspec.structs.replace(manifest, output=other), *parts)
+    with pytest.raises(BundleError, match="its model is not the one that its manifest describes"):
+        open_bundle(bundle.load(path, keys))
+    assert main(["bundle", "verify", str(path), str(whole), "--keys", str(keys)]) == 2
+    said = capsys.readouterr()
+    assert "ok  tiny-1.0" in said.out and "describes" in said.err
+
+
+def test_verify_goes_on_after_a_model_that_the_runtime_refuses(whole, keys, tmp_path, capsys):
+    found = bundle.load(whole, keys)
+    key = signing.read_private_key(keys / "clinic.key")
+    parts = (b"none", found.card, found.golden_input, found.golden_output, key)
+    path = bundle.write(tmp_path / "tiny-2.0.tnh", found.manifest, *parts)
+    assert main(["bundle", "verify", str(path), str(whole), "--keys", str(keys)]) == 2
+    said = capsys.readouterr()
+    assert "refuses this model" in said.err and "ok  tiny-1.0" in said.out
+
+
+def test_a_member_that_is_compressed_in_another_way(whole, keys, tmp_path):
+    path = tmp_path / "odd.tnh"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for name, data in members_of(whole).items():
+            archive.writestr(name, data)
+    with pytest.raises(BundleError, match="compressed in another way"):
+        bundle.load(path, keys)
 
 
 def test_verify_finds_a_runtime_that_answers_differently(whole, keys, tmp_path, capsys):

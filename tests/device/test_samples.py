@@ -124,6 +124,11 @@ def test_a_silly_number_of_pictures_is_refused(count, tmp_path, capsys):
     assert "1 to 1000" in capsys.readouterr().err
 
 
+def test_a_seed_below_0_is_refused(tmp_path, capsys):
+    assert cli.main(["samples", "--simulated", "1", "--seed", "-1", "--out", str(tmp_path / "out")]) == 2
+    assert "--seed -1: give a number from 0 on" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert cli.main(["samples", "--simulated", "1", "--out", str(tmp_path / "file" / "x")]) == 2

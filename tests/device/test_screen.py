@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import errno
 import io
 import json
 import os
@@ -202,6 +203,10 @@ def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
         ["--task", "haemorrhage", "--view", "disc"],
         ["--task", "haemorrhage", "--out", "o", "--dicom"],
         ["--task", "haemorrhage", "--field-mm", "3"],
+        ["--task", "faz", "--operating-point", "screening"],
+        ["--task", "haemorrhage", "--operating-point", "screening"],
+        [""],
+        ["--out", ""],
         ["--threads", "0"],
         ["--threads", "65"],
     ],
@@ -214,12 +219,19 @@ def test_contradicting_arguments_end_with_2_and_a_way_out(wrong, photos, monkeyp
     assert not (tmp_path / "o").exists()
 
 
-def test_nothing_readable_ends_with_4(tmp_path, capsys):
-    (tmp_path / "photos").mkdir()
-    out = tmp_path / "out"
-    assert screen_once(tmp_path / "photos", out) == 4 and rows(out) == []
-    assert screen_once(tmp_path / "absent.png", out) == 4
-    assert rows(out)[0]["outcome"] == "ungradable"
+def test_nothing_readable_ends_with_4(tmp_path):
+    assert screen_once(tmp_path / "absent.png", tmp_path / "out") == 4
+    assert rows(tmp_path / "out")[0]["outcome"] == "ungradable"
+
+
+def test_nothing_to_screen_ends_with_2_and_keeps_what_was_there(photos, tmp_path, capsys):
+    out, empty = tmp_path / "out", tmp_path / "empty"
+    (empty / ".hidden").mkdir(parents=True)
+    assert screen_once(empty, out, "--page") == 2 and not out.exists()
+    assert f"there is no image in {empty}; name a folder" in capsys.readouterr().err
+    assert screen_once(photos, out, "--page") == 0
+    assert screen_once(empty, out) == 2
+    assert len(rows(out)) == 6 and (out / "index.html").is_file()
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
@@ -300,7 +312,20 @@ def test_folders_that_are_closed_get_rows():
 def test_a_folder_that_cannot_be_written_is_explained(photos, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert screen_once(photos, tmp_path / "file") == 2
-    assert "--out" in capsys.readouterr().err
+    assert "File exists; give --out another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "way_out"),
+    [
+        (errno.ENOSPC, "; free space, or give --out another folder"),
+        (errno.EDQUOT, "; free space, or give --out another folder"),
+        (errno.EACCES, "; check its owner and permissions, or give --out another folder"),
+        (errno.EISDIR, "Is a directory; give --out another folder"),
+    ],
+)
+def test_the_way_out_fits_what_went_wrong(code, way_out):
+    assert str(results.cannot_write(Path("x"), OSError(code, os.strerror(code)))).endswith(way_out)
 
 
 def test_a_full_disk_costs_neither_the_table_nor_the_first_error(photos, tmp_path, monkeypatch, capsys):
@@ -342,6 +367,19 @@ def test_names_that_differ_only_in_case_or_suffix_stay_apart():
         str(screen._unique(Path(p), taken)) for p in ("a.jpg", "a.png", "A.png", "A.png", "x/a.jpg", "a.jpg.tif")
     ]
     assert len({s.casefold() for s in stems}) == len(stems)
+
+
+@pytest.mark.parametrize("folder", ["x.jpg", "x.JPG", "x.jpg.part", "x.disc.png", "x.XC.dcm"])
+def test_a_folder_named_like_a_picture_is_in_nobodys_way(tmp_path, folder):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for name in ("x.png", f"{folder}/y.png", f"{folder}_/y.png"):
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(paint()).save(photos / name)
+    for _ in range(2):  # the second run finds the folders of the first
+        assert screen_once(photos, out, "--dicom") == 0
+    files = [Path(f) for r in rows(out) for f in (r["overlay"], *r["masks"].values(), *r["dicom"].values())]
+    assert len(set(files)) == 18 and all((out / f).is_file() for f in files)
+    assert folder.casefold() not in {f.parent.name.casefold() for f in files}  # some file systems see no case
 
 
 def test_a_name_that_is_no_unicode_gets_a_row(tmp_path):

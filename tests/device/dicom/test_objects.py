@@ -170,7 +170,64 @@ def test_names_and_places_in_a_file_are_left_out_and_the_picture_is_not_touched(
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(kept))), np.asarray(Image.open(io.BytesIO(data))))
 
 
-@pytest.mark.parametrize("kind", ["progressive", "turned", "cmyk", "png", "cut", "empty"])
+def encoded(picture, kind="JPEG", **options) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def application(number: int, body: bytes) -> bytes:
+    """An application segment of a JPEG."""
+    return bytes([0xFF, 0xE0 + number]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+def with_names(clinic, kind: str) -> bytes:
+    """A photograph with a person's name where EXIF readers do not look."""
+    image, exif = Image.fromarray(clinic.painted()), Image.Exif()
+    exif[0x013B] = "A Person"
+    plain, second = encoded(image), encoded(image.rotate(90), exif=exif)
+    if kind == "mpo":
+        return encoded(image, "MPO", save_all=True, append_images=[image.rotate(90)], exif=exif)
+    if kind.startswith("app"):
+        return plain[:2] + application(int(kind[3:]), b"Maker\0 A Person") + plain[2:]
+    return {
+        "second picture": plain + second,
+        "trailer": plain + b"A Person at \xff\xda A Place",
+        "fill bytes": plain[:-2] + b"\xff\xff\xff\xd9" + second,
+        "restarts": encoded(image, restart_marker_rows=1) + second,
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["second picture", "trailer", "fill bytes", "restarts", "mpo", "app0", "app2", "app12", "app14"]
+)
+def test_nothing_but_the_picture_is_taken_from_a_file(clinic, kind):
+    data = with_names(clinic, kind)
+    picture = op.Picture.of_jpeg(data)
+    assert b"A Person" in data and b"A Person" not in picture.jpeg
+    assert picture.jpeg.endswith(b"\xff\xd9") and picture.jpeg.count(b"\xff\xd8") == 1
+    assert picture.ratio == picture.height * picture.width * 3 / len(picture.jpeg)
+    kept, given = (np.asarray(Image.open(io.BytesIO(d))) for d in (picture.jpeg, data))
+    assert np.array_equal(kept, given)
+
+
+def test_what_tells_the_colours_of_a_file_is_kept(clinic):
+    image = Image.fromarray(clinic.painted())
+    adobe = application(14, b"Adobe\0\x64" + bytes(4) + b"\1")  # YCbCr
+    plain = encoded(image, icc_profile=op.srgb())
+    data = plain[:2] + adobe + plain[2:]
+    assert op.Picture.of_jpeg(data).jpeg == data and b"ICC_PROFILE" in data and b"JFIF" in data
+
+
+def test_a_picture_ends_after_its_last_scan(clinic):
+    """Tables are between the scans of a progressive JPEG; baseline ones may have several as well."""
+    image, exif = Image.fromarray(clinic.painted()), Image.Exif()
+    exif[0x013B] = "A Person"
+    whole = encoded(image, progressive=True)
+    assert whole.count(b"\xff\xda") > 1 and op._anonymous(whole + encoded(image, exif=exif)) == whole
+
+
+@pytest.mark.parametrize("kind", ["progressive", "turned", "cmyk", "png", "cut", "unfinished", "empty"])
 def test_only_baseline_jpegs_that_are_upright_are_taken_over(clinic, kind):
     image, file = Image.fromarray(clinic.painted()), io.BytesIO()
     if kind == "turned":
@@ -181,7 +238,8 @@ def test_only_baseline_jpegs_that_are_upright_are_taken_over(clinic, kind):
         image.save(file, "PNG")
     else:
         image.convert("CMYK" if kind == "cmyk" else "RGB").save(file, "JPEG", progressive=kind == "progressive")
-    data = {"cut": file.getvalue()[:8], "empty": b""}.get(kind, file.getvalue())
+    cut = {"cut": 8, "unfinished": -2, "empty": 0}.get(kind)  # where a picture ends is not known without its end
+    data = file.getvalue()[:cut]
     assert op.Picture.of_jpeg(data) is None
 
 

@@ -1,8 +1,10 @@
 """Records for tests of the store: small pictures that are real JPEG and PNG files, and captures that name them."""
 
+import errno
 import io
 import uuid
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -53,3 +55,15 @@ def reading(visit: str, uid: str = "r1", eye: str = "OD", **other) -> Reading:
 
 def withdrawal(capture: Capture, reason: str = "it shows the other eye") -> Withdrawal:
     return Withdrawal(visit=capture.visit, capture=capture.uid, reason=reason, time=TIME)
+
+
+def close_folder(monkeypatch, folder: Path, error: OSError | None = None) -> None:
+    """To ask about a file in the folder fails from now on, as for another user (tests may run as root)."""
+    stat = Path.stat
+
+    def closed(path, **more):
+        if path.is_relative_to(folder) and path != folder:
+            raise error or PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **more)
+
+    monkeypatch.setattr(Path, "stat", closed)

@@ -1,5 +1,6 @@
 """The log: whatever is changed behind the store's back is found, and named."""
 
+import errno
 import os
 import re
 import sqlite3
@@ -10,7 +11,7 @@ from hashlib import sha256
 
 import msgspec
 import pytest
-from store_records import capture, not_imaged, reading, withdrawal
+from store_records import capture, close_folder, not_imaged, reading, withdrawal
 
 from device.cli import main
 from device.errors import StoreError, UsageError
@@ -178,6 +179,13 @@ def test_pictures_are_held_against_their_names(folder):
     assert all(Translator("ja").knows(p) for p in result.problems)
 
 
+def test_the_folder_of_pictures_is_gone(folder):
+    names = len(list((folder / "pictures").rglob("*.jpg")))
+    (folder / "pictures").rename(folder / "elsewhere")
+    result = audit.verify(folder)
+    assert names and len(result.problems) == result.pictures >= names and result.orphans == 0
+
+
 def test_a_damaged_page_is_a_finding(folder):
     size = (folder / FILE).stat().st_size
     with open(folder / FILE, "r+b") as file:
@@ -209,6 +217,24 @@ def test_where_there_is_no_record(tmp_path):
     with pytest.raises(StoreError, match="there is no record in") as error:
         audit.verify(tmp_path)
     assert Translator("ja").knows(str(error.value)) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "verb", [["audit", "verify", "--store"], ["audit", "show", "--store"], ["record", "list", "--store"],
+             ["trial", "report", "--out", "x"]]
+)  # fmt: skip
+def test_a_record_of_another_user_is_explained(folder, monkeypatch, capsys, verb):
+    close_folder(monkeypatch, folder)
+    assert main([*verb, str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert f"{folder} may not be read; check its owner" in said and "sudo -u tenohira" in said
+    assert Translator("ja").knows(said.removeprefix("tenohira: ").strip())
+
+
+def test_a_record_on_a_disk_that_fails_is_explained(folder, monkeypatch):
+    close_folder(monkeypatch, folder, OSError(errno.EIO, "Input/output error"))
+    with pytest.raises(StoreError, match=r"cannot be read or written .*Input/output error"):
+        audit.verify(folder)
 
 
 def in_a_namespace(script: str) -> subprocess.CompletedProcess:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from store_records import capture, not_imaged, picture, reading, withdrawal
+from store_records import capture, close_folder, not_imaged, picture, reading, withdrawal
 
 from device.cli import NOTICE, main
 from device.errors import StoreError, StoreFullError
 from device.language import Translator
 from device.record import Pacs, Settings, Visit
 from device.store import Store, audit, files
-from device.store.export import export_study, import_study
+from device.store.export import export_study, import_study, opened
 from device.store.tables import TABLES
 
 FREE = Settings(keep_free_mb=0)
@@ -171,7 +171,7 @@ def test_an_import_brings_everything_with_its_origin(store, other, tmp_path):
     store.add_capture(shown, [*pictures, RAW])
     examine(other, 9, "here")
     export_study(store, tmp_path / "export", "T1")
-    assert import_study(other, tmp_path / "export") == (3, 0, 0)
+    assert import_study(other, opened(tmp_path / "export")) == (3, 0, 0)
     for visit in store.visits():
         assert other.visit(visit.uid) == visit and visit.device.startswith("hand 3 ")
     assert {f.name for f in store.pictures.files()} < {f.name for f in other.pictures.files()}
@@ -180,7 +180,7 @@ def test_an_import_brings_everything_with_its_origin(store, other, tmp_path):
     assert audit.verify(other.folder).problems == ()
 
     head = other.head()
-    assert import_study(other, tmp_path / "export") == (0, 0, 3)
+    assert import_study(other, opened(tmp_path / "export")) == (0, 0, 3)
     assert other.head() == head
     export_study(other, tmp_path / "again", "T1")  # and on to a third: the same records, to the byte
     assert (tmp_path / "again" / "visits.jsonl").read_bytes() == (
@@ -198,10 +198,10 @@ def test_an_examination_that_has_grown_is_extended(store, other, tmp_path):
     export_study(store, tmp_path / "late", None)
     rows = read_csv(tmp_path / "late" / "captures.csv")
     assert [r["withdrawn"] for r in rows] == ["it shows the other eye", ""]
-    assert import_study(other, tmp_path / "early") == (1, 0, 0)
-    assert import_study(other, tmp_path / "late") == (0, 1, 0)
+    assert import_study(other, opened(tmp_path / "early")) == (1, 0, 0)
+    assert import_study(other, opened(tmp_path / "late")) == (0, 1, 0)
     assert other.visit(visit.uid) == store.visit(visit.uid)
-    assert import_study(other, tmp_path / "early") == (0, 0, 1)
+    assert import_study(other, opened(tmp_path / "early")) == (0, 0, 1)
     assert other.visit(visit.uid) == store.visit(visit.uid)
     assert audit.verify(other.folder).ok
 
@@ -225,12 +225,12 @@ def rewrite(folder, change) -> None:
 def test_an_import_never_overwrites(store, other, tmp_path, old, new, what):
     examine(store, 1)
     export_study(store, tmp_path / "export", None)
-    import_study(other, tmp_path / "export")
+    import_study(other, opened(tmp_path / "export"))
     examine(store, 2)
     export_study(store, tmp_path / "late", None)
     rewrite(tmp_path / "late", lambda line: line.replace(old, new))
     head, pictures = other.head(), len(list(other.pictures.files()))
-    refused(lambda: import_study(other, tmp_path / "late"), what)
+    refused(lambda: import_study(other, opened(tmp_path / "late")), what)
     assert other.head() == head and len(other.visits()) == 1 and len(list(other.pictures.files())) == pictures
 
 
@@ -300,7 +300,7 @@ def test_a_spoiled_export_is_refused_whole(store, other, tmp_path, spoil, what):
     export_study(store, tmp_path / "export", None)
     spoil(tmp_path / "export")
     head = other.head()
-    refused(lambda: import_study(other, tmp_path / "export"), what)
+    refused(lambda: import_study(other, opened(tmp_path / "export")), what)
     assert other.head() == head and not other.visits() and not list(other.pictures.files())
 
 
@@ -310,7 +310,7 @@ def test_an_import_needs_room(store, other, tmp_path, monkeypatch):
     store.add_capture(shown, [*pictures, RAW + bytes(3 * 2**20)])
     export_study(store, tmp_path / "export", None)
     monkeypatch.setattr(files, "free_bytes", lambda folder: 2 * 2**20)
-    refused(lambda: import_study(other, tmp_path / "export"), "the export needs 3 MB, and 2 MB are free")
+    refused(lambda: import_study(other, opened(tmp_path / "export")), "the export needs 3 MB, and 2 MB are free")
 
 
 # backup
@@ -399,7 +399,7 @@ def test_only_what_is_old_finished_and_held_elsewhere_is_removed(store, tmp_path
     result = audit.verify(store.folder)
     assert result.ok and (result.visits, result.removed, result.orphans) == (1, 3, 0)
     assert store.begin("P").number == 5  # numbers are not given twice
-    assert import_study(store, tmp_path / "export") == (2, 0, 1)  # and back again
+    assert import_study(store, opened(tmp_path / "export")) == (2, 0, 1)  # and back again
     assert audit.verify(store.folder).ok
 
 
@@ -473,6 +473,16 @@ def test_the_verbs_carry_a_study_from_one_record_to_another(store, tmp_path, cap
 def test_a_mistyped_folder_makes_no_record(tmp_path, capsys, action):
     assert main(["record", action[0], "--store", str(tmp_path / "typo"), *action[1:]]) == 2
     assert "there is no record in" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_what_is_no_export_makes_no_record(tmp_path, capsys):
+    assert main(["record", "import", "--store", str(tmp_path / "new"), str(tmp_path / "nope")]) == 2
+    assert "is no export of examinations" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_an_export_of_another_user_is_explained(tmp_path, monkeypatch):
+    close_folder(monkeypatch, tmp_path / "export")
+    refused(lambda: opened(tmp_path / "export"), "may not be read; check its owner .*: sudo -u tenohira")
 
 
 def test_the_documentation_names_every_column_and_table():
