@@ -10,6 +10,8 @@ PATENT = (
     "The network design (Sharma et al., Sci Rep 12:8508, 2022) is the subject of patent application "
     "WO2023062764A1; its authors state that commercial use needs a licence."
 )
+ONE_LOOK = "One look at each region; the device takes the mean of four (docs/results.md)."
+FAILURES = "The worst cases of the test parts, and what went wrong in them: docs/failures.md."
 ENDS = ("_low", "_high")  # of an interval, after a figure's name
 LIMITS = (
     "A research screening aid: neither a diagnosis nor a cleared medical device.",
@@ -46,8 +48,8 @@ LIMITS_OF_TASK = {
 
 
 def model_card(manifest: Manifest) -> str:
-    """MODEL_CARD.md for a manifest whose ``data`` has ``sets`` (name -> terms, citation, images by part), and
-    ``start`` where training did not start from random weights."""
+    """MODEL_CARD.md for a manifest whose ``data`` has ``sets`` (name -> terms, citation, images by part),
+    ``start`` where training did not start from random weights, and ``earlier`` sets of the runs before."""
     m = manifest
     sets = m.data["sets"]
     columns = sorted({name for figures in m.metrics.values() for name in figures if not name.endswith(ENDS)})
@@ -78,10 +80,15 @@ def model_card(manifest: Manifest) -> str:
             [
                 (name, s["terms"], " / ".join(map(str, s["images"].values())), s["citation"])
                 for name, s in sets.items()
+            ]
+            + [
+                (name, s["terms"], f"through {s['run']}", s["citation"])
+                for name, s in m.data.get("earlier", {}).items()
             ],
         ),
         *([f"Training started from {m.data['start']}."] if "start" in m.data else []),
-        "## Figures, float against int8 [95 % interval over images]",
+        "## Figures of the network alone, float against int8 [95 % interval over patients, where they are known]",
+        *([ONE_LOOK] if m.kind == "classification" else []),
         table(
             ("part", *columns),
             [(part, *(_figure(figures, name) for name in columns)) for part, figures in m.metrics.items()],
@@ -110,7 +117,7 @@ def model_card(manifest: Manifest) -> str:
             ),
         ]
     limits = (*LIMITS, *LIMITS_OF_TASK.get(m.task, ()))
-    sections += ["## Limits", "\n".join(f"* {line}" for line in limits), "## Patent", PATENT]
+    sections += ["## Limits", "\n".join(f"* {line}" for line in limits), FAILURES, "## Patent", PATENT]
     return "\n\n".join(sections) + "\n"
 
 

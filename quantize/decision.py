@@ -23,7 +23,6 @@ from quantize.errors import CalibrationError
 from train.datasets import Sample
 
 Floats = npt.NDArray[np.float64]
-NEARLY = 0.01  # of Youden's index
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,11 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """Two thresholds on a probability (refer at or above it).
 
-    ``balanced`` has the largest Youden index (with weights), or one within 0.01 of it. ``specificity_95`` has a
-    specificity of at least 95 % and the largest sensitivity then, or one eye less. The next photograph may reorder
-    those, so it is the one that lies in the widest gap between neighbouring scores (in log-odds): there the noise
-    of int8, of another crop or another processor moves the fewest eyes across.
+    ``balanced`` has the largest Youden index (with weights), ``specificity_95`` a specificity of at least 95 % and
+    the largest sensitivity then; or they decide so many eyes of a class worse as its share's standard error is
+    worth. Other photographs would reorder those, so it is the one that lies in the widest gap between
+    neighbouring scores (in log-odds): there the noise of int8, of another crop or another processor moves the
+    fewest eyes across.
 
     The sensitivities and specificities that are stated are plain shares of images. Raises CalibrationError where a
     class is missing.
@@ -121,40 +121,55 @@ def operating_points(
         label, probability, drop_intermediate=False, sample_weight=weight
     )
     thresholds[0] = np.nextafter(probability.max(), 2)  # refers nothing; scikit-learn says infinity
-    plain = [(probability[label == 1] >= t).mean() for t in thresholds]
-    specificity = [(probability[label == 0] < t).mean() for t in thresholds]
-    youden = true_positive - false_positive
-    sensitivity = np.where(np.array(specificity) >= 0.95, plain, -1.0)
-    one_eye = 1 / np.count_nonzero(label == 1)
-    gaps = _gaps(probability)
-    chosen = {
-        "balanced": int(np.argmax(np.where(youden >= youden.max() - NEARLY, gaps, -1))),
-        "specificity_95": int(np.argmax(np.where(sensitivity >= max(sensitivity.max() - one_eye, 0), gaps, -1))),
+    # Counted, not divided: of shares, rounding would decide whether they are so many eyes apart.
+    found = np.array([np.count_nonzero(probability[label == 1] >= t) for t in thresholds])
+    alarms = np.array([np.count_nonzero(probability[label == 0] >= t) for t in thresholds])
+    ill, healthy = int(np.count_nonzero(label == 1)), int(np.count_nonzero(label == 0))
+    best = int(np.argmax(true_positive - false_positive))
+    strict = (healthy - alarms) / healthy >= 0.95
+    allowed = {
+        "balanced": (found >= found[best] - _error(found[best], ill))
+        & (alarms <= alarms[best] + _error(alarms[best], healthy)),
+        "specificity_95": strict & (found >= found[strict].max() - _error(found[strict].max(), ill)),
     }
+    gaps = _gaps(probability)
+    chosen = {name: int(np.argmax(np.where(those, gaps, -1))) for name, those in allowed.items()}
     return tuple(
         OperatingPoint(
             name,
             "glaucoma_probability",
             _between(probability, thresholds[i]),
-            float(plain[i]),
-            float(specificity[i]),
+            float(found[i] / ill),
+            float(1 - alarms[i] / healthy),
             measured_on,
         )
         for name, i in chosen.items()
     )
 
 
+def _error(count: int, of: int) -> int:
+    """The standard error of a share, in whole eyes (Agresti and Coull, Am. Stat. 52:119, 1998: not 0 where all
+    are alike)."""
+    share = (count + 2) / (of + 4)
+    return int(math.sqrt(of * share * (1 - share)))
+
+
 def _gaps(probability: Floats) -> Floats:
     """How far below each threshold (a score, falling) the next score is, in log-odds. 0 below the lowest, and for
     the first, which refers nothing."""
-    scores = np.unique(probability).clip(1e-12, 1 - 1e-12)
-    odds = np.log(scores / (1 - scores))
-    return np.array([0.0, *np.diff(odds)[::-1], 0.0])
+    return np.array([0.0, *np.diff(_log_odds(np.unique(probability)))[::-1], 0.0])
 
 
 def _between(probability: Floats, threshold: float) -> float:
-    """Half way to the next lower score, so that rounding cannot move a measured image across the threshold."""
+    """Half way (in log-odds) to the next lower score, so that rounding cannot move a measured image across the
+    threshold."""
     lower = probability[probability < threshold]
     if not len(lower) or threshold > probability.max():
         return float(threshold)
-    return float((threshold + lower.max()) / 2)
+    return float(1 / (1 + np.exp(-_log_odds(np.array([lower.max(), threshold])).mean())))
+
+
+def _log_odds(probability: Floats) -> Floats:
+    kept = probability.clip(1e-12, 1 - 1e-12)
+    odds: Floats = np.log(kept / (1 - kept))
+    return odds

@@ -2,8 +2,9 @@
 
 All channels of an int8 map share one step, so a channel whose values end at a third of the map's range has a third
 of the steps. Where a depthwise convolution follows, each channel has a filter of its own, and a step of weights of
-its own: enlarging the channel by c and dividing that filter by c changes nothing in float and costs no weight a
-digit. Cross-layer equalization (Nagel et al., ICCV 2019, arXiv:1906.04721), there where it is free.
+its own: enlarging the channel by c and dividing that filter by c costs no weight a digit, and changes nothing in
+float but where a photograph reaches farther than all that were looked at, into ReLU6's six. Cross-layer
+equalization (Nagel et al., ICCV 2019, arXiv:1906.04721), there where it is free.
 """
 
 from __future__ import annotations

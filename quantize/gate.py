@@ -3,8 +3,9 @@
 Both stages of one network go through the same post-processing. Dice, cup-to-disc ratio and area come from the
 network alone, in regions of interest from the reference outlines. Verdicts, and a classifier's AUC and
 sensitivity, come from the whole device pipeline, in which this network alone is exchanged: the others are the
-shipped ones, and the rule by which the device decides is fitted to the float network. A rule that was fitted to
-the int8 network would forgive it: where its classifier answers noise, the ratio decides, and no verdict changes.
+shipped ones (int8). A classifier's rule is fitted to the float network there: one that was fitted to the int8
+network would forgive it, for where its classifier answers noise, the ratio decides, and no verdict changes.
+Segmentation networks are held to the rule of the shipped classifier.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ def device_rows(
     spec: GateSpec, manifest: Manifest, floating: Runs, int8: Runs, samples: Sequence[Sample]
 ) -> list[GateRow]:
     """The bounds on verdicts, and a classifier's AUC and sensitivity: each photograph, in SIZES, is screened by
-    the device with the float network and with the int8 network, by the rule (operating points, certainty) of
-    ``manifest``, which was fitted to the float network; the other networks are the shipped ones."""
+    the device with the float network and with the int8 network, both with ``manifest`` (whose rule, a classifier's
+    operating points or the certainty of outlines, was fitted to the float network); the other networks are the
+    shipped ones, with their own rules."""
     task = manifest.task
     others = Pipeline.load(tasks=tuple(t for t in GLAUCOMA if t != task)).models if task in GLAUCOMA else {}
     models = [others | {task: Model(network, manifest)} for network in (floating, int8)]

@@ -23,6 +23,7 @@ from device.segmentation import Region
 from device.tasks import TASKS
 from train import metrics, tiles
 from train.datasets import Sample
+from train.datasets.splits import group_of
 from train.inputs import Prepared, prepare
 from train.predictors import Logits, Predictor
 
@@ -104,52 +105,75 @@ def evaluate_predictor(task: str, samples: Sequence[Sample], predictor: Predicto
 
 def headline(cases: Sequence[Case]) -> dict[str, float]:
     """Mean Dice by structure, vCDR mean absolute error, AUC and the like, with the number of images. Of figures
-    with a 95 % bootstrap interval over images, ``NAME_low`` and ``NAME_high`` are its ends; one image has none."""
+    with a 95 % bootstrap interval over patients (groups of the split), ``NAME_low`` and ``NAME_high`` are its
+    ends; one alone has none."""
     figures: dict[str, float] = {"images": float(len(cases))}
     for name in ("disc", "cup", "faz", "haemorrhage", "vessels"):
-        if len(values := column(cases, f"dice_{name}")):
-            figures |= _with_interval(f"dice_{name}", np.mean, values)
-        precision = column(cases, f"ap_{name}")
-        if not np.isnan(precision).all():
-            figures |= _with_interval(f"average_precision_{name}", np.nanmean, precision)
+        if of_structure := having(cases, f"dice_{name}"):
+            whose, dice = groups(of_structure), column(of_structure, f"dice_{name}")
+            figures |= _with_interval(f"dice_{name}", np.mean, dice, whose=whose)
+        if not np.isnan(precision := column(cases, f"ap_{name}")).all():
+            whose = groups(having(cases, f"ap_{name}"))
+            figures |= _with_interval(f"average_precision_{name}", np.nanmean, precision, whose=whose)
     for name in ("vcdr", "area"):
         measured, reference = pairs(cases, name)
         if len(measured):
-            figures |= _with_interval(f"{name}_mae", np.mean, np.abs(measured - reference))
+            whose = groups(compared(cases, name))
+            figures |= _with_interval(f"{name}_mae", np.mean, np.abs(measured - reference), whose=whose)
     label, score = (np.array(v) for v in scored(cases))
     if len(label):
-        figures |= _with_interval("auc", metrics.auc, label, score, strata=label)
+        figures |= _with_interval("auc", metrics.auc, label, score, strata=label, whose=groups(graded(cases)))
         figures["sensitivity_at_95_specificity"] = metrics.sensitivity_at(label, score, 0.95)
     return figures
 
 
 def _with_interval(
-    name: str, statistic: Callable[..., float], *columns: metrics.Floats, strata: metrics.Floats | None = None
+    name: str,
+    statistic: Callable[..., float],
+    *columns: metrics.Floats,
+    whose: Sequence[str],
+    strata: metrics.Floats | None = None,
 ) -> dict[str, float]:
     figures = {name: float(statistic(*columns))}
-    low, high = metrics.interval(statistic, *columns, strata=strata)
+    low, high = metrics.interval(statistic, *columns, strata=strata, groups=whose)
     return figures if math.isnan(low) else figures | {f"{name}_low": low, f"{name}_high": high}
+
+
+def groups(cases: Sequence[Case]) -> list[str]:
+    """Whose each case is (patient, child, eye), as the split knows: what an interval draws."""
+    return [group_of(c.set, c.id) for c in cases]
+
+
+def having(cases: Sequence[Case], name: str) -> list[Case]:
+    """The cases that have a figure."""
+    return [c for c in cases if name in c.values]
 
 
 def column(cases: Sequence[Case], name: str) -> metrics.Floats:
     """One figure of every case that has it."""
-    return np.array([c.values[name] for c in cases if name in c.values], np.float64)
+    return np.array([c.values[name] for c in having(cases, name)], np.float64)
+
+
+def compared(cases: Sequence[Case], name: str) -> list[Case]:
+    """The cases that have a measured and a reference value of a quantity."""
+    return [c for c in having(cases, f"{name}_reference") if not math.isnan(c.values.get(name, math.nan))]
 
 
 def pairs(cases: Sequence[Case], name: str) -> tuple[metrics.Floats, metrics.Floats]:
     """Measured and reference values of a quantity, of the cases that have both."""
-    both = [
-        (c.values[name], c.values[f"{name}_reference"])
-        for c in cases
-        if not math.isnan(c.values.get(name, math.nan)) and f"{name}_reference" in c.values
-    ]
+    both = [(c.values[name], c.values[f"{name}_reference"]) for c in compared(cases, name)]
     measured, reference = np.array(both, np.float64).reshape(-1, 2).T
     return measured, reference
 
 
+def graded(cases: Sequence[Case]) -> list[Case]:
+    """The cases that have a label and a score."""
+    return [c for c in having(cases, "label") if "score" in c.values]
+
+
 def scored(cases: Sequence[Case]) -> tuple[metrics.Floats, metrics.Floats]:
     """Labels and scores of the graded cases that have a label."""
-    both = [(c.values["label"], c.values["score"]) for c in cases if "label" in c.values and "score" in c.values]
+    both = [(c.values["label"], c.values["score"]) for c in graded(cases)]
     label, score = np.array(both, np.float64).reshape(-1, 2).T
     return label, score
 

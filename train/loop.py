@@ -1,7 +1,8 @@
 """The training loop: one for segmentation and classification, for one process or many.
 
 Exact resume: an example's randomness depends on (seed, epoch, index) alone, and the checkpoint of each epoch
-holds weights, averages, optimizer and torch's generator; a killed run continues as if nothing had happened.
+holds weights, averages, optimizer and torch's generators (the GPU's too, which draws what dropout leaves out
+there); a killed run continues as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def train(
             if machine.rank == 0:
                 if better:
                     _save(folder / "best.pt", {"model": kept.state_dict()})
-                _checkpoint(folder, network, averaged, optimizer, state)
+                _checkpoint(folder, network, averaged, optimizer, state, machine.device)
                 for name, value in figures.items():
                     writer.add_scalar(name, value, state.epoch)
                 progress.update(bar, advance=1)
@@ -351,11 +352,13 @@ def _resume(folder: Path, network, averaged, optimizer, machine: Machine, report
             f"{folder.name} holds a run of another recipe; give --out another folder ({error})"
         ) from error
     torch.set_rng_state(saved["rng"].cpu())
+    if machine.device.type == "cuda" and "cuda_rng" in saved:
+        torch.cuda.set_rng_state(saved["cuda_rng"].cpu(), machine.device)
     report(f"resumed after epoch {saved['state']['epoch']}")
     return State(**saved["state"])
 
 
-def _checkpoint(folder: Path, network, averaged, optimizer, state: State) -> None:
+def _checkpoint(folder: Path, network, averaged, optimizer, state: State, device: torch.device) -> None:
     _save(
         folder / "last.pt",
         {
@@ -364,7 +367,8 @@ def _checkpoint(folder: Path, network, averaged, optimizer, state: State) -> Non
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "state": vars(state),
-        },
+        }
+        | ({"cuda_rng": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -92,21 +92,40 @@ def pearson(a: Floats, b: Floats) -> float:
 
 
 def interval(
-    statistic: Callable[..., float], *columns: Floats, strata: Floats | None = None
+    statistic: Callable[..., float],
+    *columns: Floats,
+    strata: Floats | None = None,
+    groups: Sequence[str] | None = None,
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval (seed 0) over cases, which keep their rows together; with ``strata`` each
-    resample keeps the size of each stratum (the classes of an AUC)."""
+    """95 % percentile bootstrap interval (seed 0) over cases, which keep their rows together; with ``groups`` (the
+    patient of each case, say) over these, whose cases are drawn together. With ``strata`` (the classes of an AUC)
+    each resample keeps the size of each stratum; a group counts as its first case does. NaN for fewer than two."""
     rng = np.random.default_rng(0)
     n = len(columns[0])
-    if n < 2:
+    units = [np.array([row]) for row in range(n)] if groups is None else _rows_of(groups)
+    if len(units) < 2:
         return math.nan, math.nan
-    groups = [np.arange(n)] if strata is None else [np.flatnonzero(strata == s) for s in np.unique(strata)]
+    first = np.array([unit[0] for unit in units])
+    drawn_from = (
+        [np.arange(len(units))]
+        if strata is None
+        else [np.flatnonzero(strata[first] == s) for s in np.unique(strata[first])]
+    )
     values = []
     for _ in range(RESAMPLES):
-        rows = np.concatenate([rng.choice(g, len(g)) for g in groups])
+        drawn = np.concatenate([rng.choice(g, len(g)) for g in drawn_from])
+        rows = first[drawn] if len(units) == n else np.concatenate([units[i] for i in drawn])
         values.append(statistic(*(c[rows] for c in columns)))
     low, high = np.nanpercentile(values, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _rows_of(groups: Sequence[str]) -> list[npt.NDArray[np.intp]]:
+    """The rows of each group, groups in the order of their first rows."""
+    rows: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    return [np.array(those) for those in rows.values()]
 
 
 def _boundary(mask: Mask) -> Mask:

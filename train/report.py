@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from train import metrics
-from train.evaluation import Case, column, pairs, scored
+from train.evaluation import Case, column, compared, graded, groups, having, pairs, scored
 
 Row = dict[str, str]
+RELIABILITY = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)  # ends of the probabilities that are looked at together
 STRUCTURES = {
     "disc": "optic disc",
     "cup": "optic cup",
@@ -30,6 +32,7 @@ def overlap_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
         dice = column(cases, f"dice_{structure}")
         if not len(dice):
             continue
+        whose = groups(having(cases, f"dice_{structure}"))
         distance = column(cases, f"hd95_{structure}")
         precision = column(cases, f"ap_{structure}")
         rows.append(
@@ -40,9 +43,9 @@ def overlap_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
                 "images": str(len(dice)),
                 "refused": str(sum(bool(c.refused) for c in cases if f"dice_{structure}" in c.values)),
                 "Dice (mean ± SD)": f"{dice.mean():.4f} ± {dice.std():.4f}",
-                "95 % CI": between(metrics.interval(np.mean, dice)),
+                "95 % CI": between(metrics.interval(np.mean, dice, groups=whose)),
                 "IoU": f"{column(cases, f'iou_{structure}').mean():.4f}",
-                "HD95, px (median)": "" if np.isnan(distance).all() else f"{np.nanmedian(distance):.1f}",
+                "HD95, px (median)": median_of_defined(distance),
                 "boundary F1": f"{column(cases, f'bf1_{structure}').mean():.3f}",
             }
         )
@@ -69,7 +72,9 @@ def agreement_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
                 "images": str(len(measured)),
                 "not measured": str(sum(math.isnan(c.values.get(quantity, 0.0)) for c in cases)),
                 "mean absolute error": f"{error.mean():.{digits}f}",
-                "95 % CI": between(metrics.interval(np.mean, error), digits),
+                "95 % CI": between(
+                    metrics.interval(np.mean, error, groups=groups(compared(cases, quantity))), digits
+                ),
                 "bias [95 % limits]": f"{bias:.{digits}f} {between((low, high), digits)}",
                 "Pearson r": f"{metrics.pearson(measured, reference):.4f}",
             }
@@ -106,6 +111,7 @@ def decision_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
     label, score = scored(cases)
     if len(set(label)) != 2:
         return []
+    ends = metrics.interval(metrics.auc, label, score, strata=label, groups=groups(graded(cases)))
     row = {
         "system": system,
         "set": name,
@@ -113,19 +119,52 @@ def decision_rows(system: str, name: str, cases: Sequence[Case]) -> list[Row]:
         "with glaucoma": str(sum(c.values.get("label") == 1 for c in cases)),
         "refused": str(sum(bool(c.refused) for c in cases)),
         "AUC": f"{metrics.auc(label, score):.4f}",
-        "95 % CI": between(metrics.interval(metrics.auc, label, score, strata=label)),
+        "95 % CI": between(ends),
         "sensitivity at 95 % specificity": f"{metrics.sensitivity_at(label, score, 0.95):.3f}",
     }
-    graded = [c.values for c in cases if "refer" in c.values and "label" in c.values]
-    if graded:
-        refer = np.array([v["refer"] for v in graded])
+    decided = [c.values for c in cases if "refer" in c.values and "label" in c.values]
+    if decided:
+        refer = np.array([v["refer"] for v in decided])
         row |= {
             "at the operating point: sensitivity / specificity": (
                 f"{refer[label == 1].mean():.3f} / {1 - refer[label == 0].mean():.3f}"
             ),
-            "AUC of the vCDR alone": f"{metrics.auc(label, np.array([v['vcdr_device'] for v in graded])):.4f}",
+            "AUC of the vCDR alone": f"{metrics.auc(label, np.array([v['vcdr_device'] for v in decided])):.4f}",
         }
     return [row]
+
+
+def reliability_rows(system: str, cases: Sequence[Case]) -> list[Row]:
+    """Whether a probability is what it says: its mean and the share with glaucoma, of eyes with about the same one
+    and of all, with the Brier score (Monthly Weather Review 78:1, 1950; 0.25 for one half everywhere). Only of the
+    whole device, for a network alone has logits."""
+    decided = having(graded(cases), "refer")
+    if not decided:
+        return []
+    label, probability = scored(decided)
+    rows = []
+    for low, high in (*itertools.pairwise(RELIABILITY), (RELIABILITY[0], RELIABILITY[-1])):
+        inside = (probability >= low) & ((probability < high) | (high == RELIABILITY[-1]))
+        if inside.any():
+            rows.append(
+                {
+                    "system": system,
+                    "probability": f"{low:g} to {high:g}",
+                    "images": str(int(inside.sum())),
+                    "mean probability": f"{probability[inside].mean():.3f}",
+                    "with glaucoma": f"{label[inside].mean():.3f}",
+                    "Brier score": f"{np.mean((probability[inside] - label[inside]) ** 2):.3f}",
+                }
+            )
+    return rows
+
+
+def median_of_defined(values: metrics.Floats) -> str:
+    """The median of what is no NaN (a distance to an empty outline), and how many were; empty where all were."""
+    undefined = int(np.isnan(values).sum())
+    if undefined == values.size:
+        return ""
+    return f"{np.nanmedian(values):.1f}" + (f" ({undefined} of {values.size} undefined)" if undefined else "")
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -48,14 +48,18 @@ def find_run(name: str | Path) -> Path:
     return path
 
 
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe of a run's folder."""
+    made = folder / "recipe.json"
+    if made.is_file():
+        return msgspec.json.decode(made.read_bytes(), type=Recipe)
+    return read_recipe(folder / "recipe.toml")
+
+
 def load_run(name: str | Path) -> Run:
     """Read the run that ``find_run`` finds. Raises RunError where there is none."""
     path = find_run(name)
-    made = path / "recipe.json"
-    if made.is_file():
-        recipe = msgspec.json.decode(made.read_bytes(), type=Recipe)
-    else:
-        recipe = read_recipe(path / "recipe.toml")
+    recipe = recipe_of(path)
     network = build(recipe.network, recipe.outputs)
     network.load_state_dict(torch.load(path / "best.pt", map_location="cpu", weights_only=True)["model"])
     metrics = path / "metrics.json"

@@ -23,7 +23,7 @@ from device.geometry import Int8Image, to_int8
 from device.pipeline import Model, Pipeline, Runs
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
-from quantize import decision, gate, measure, parity, sensitivity
+from quantize import decision, gate, measure, parity, provenance, sensitivity
 from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, Tuned, convert_network
 from quantize.clipping import clip
@@ -36,7 +36,6 @@ from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
 from train.errors import RecipeError
 from train.evaluation import has_reference, headline, network_cases
-from train.networks import origin
 from train.predictors import int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import Run, load_run
@@ -220,7 +219,12 @@ def describe(
         }
         for name in recipe.data.sets
     }
-    start = origin(recipe.network)
+    data: dict[str, Any] = {"sets": sets}
+    if started := provenance.start(recipe):
+        data["start"] = started
+    earlier = provenance.earlier_sets(recipe)
+    if earlier:
+        data["earlier"] = earlier
     return bundle.Manifest(
         schema=1,
         name=recipe.name,
@@ -234,11 +238,11 @@ def describe(
         operating_points=(),
         probability=None,
         metrics=metrics,
-        data={"sets": sets} | ({"start": start} if start else {}),
+        data=data,
         recipe=as_dict(recipe),
         operators=converted.operators,
         tools=versions(),
-        licence=licence({name: SETS[name].terms for name in recipe.data.sets}),
+        licence=licence({name: s["terms"] for name, s in (sets | earlier).items()}),
         intended_use=INTENDED_USE,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         members={},

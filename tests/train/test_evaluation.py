@@ -215,6 +215,22 @@ def test_decisions_of_the_device(screened):
     assert report.decision_rows("device", "painted", screened[:2]) == []  # one class
 
 
+def test_reliability_compares_probabilities_with_shares():
+    said = [(0.05, 0), (0.95, 1), (0.95, 1), (0.95, 0), (0.9, 1), (1.0, 1)]
+    cases = [Case("s", str(p), values={"score": p, "label": float(y), "refer": 1.0}) for p, y in said]
+    low, high, every = report.reliability_rows("device", [*cases, Case("s", "refused", values={"label": 1.0})])
+    assert (low["probability"], low["images"], low["mean probability"]) == ("0 to 0.1", "1", "0.050")
+    assert (high["probability"], high["images"], high["with glaucoma"]) == ("0.9 to 1", "5", "0.800")
+    assert (every["probability"], every["images"], every["Brier score"]) == ("0 to 1", "6", "0.153")
+    assert report.reliability_rows("torch", [Case("s", "1", values={"score": 3.0, "label": 1.0})]) == []
+
+
+def test_distances_that_are_undefined_are_counted():
+    assert report.median_of_defined(np.array([1.0, math.nan, 3.0])) == "2.0 (1 of 3 undefined)"
+    assert report.median_of_defined(np.array([1.0, 3.0])) == "2.0"
+    assert report.median_of_defined(np.array([math.nan])) == ""
+
+
 def test_the_device_measures_octa(tmp_path):
     octa = load_split(make_octa(tmp_path), "octa_faz", "val")[:4]
     machine = build()

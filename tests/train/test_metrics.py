@@ -77,7 +77,7 @@ def test_far_apart_masks_have_no_boundary_in_common():
     assert metrics.boundary_f1(distances, 2.0) == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(0, 10_000))
 def test_hausdorff_agrees_with_monai(seed_a, seed_b):
     a, b = blob(seed_a), blob(seed_b)
@@ -88,7 +88,7 @@ def test_hausdorff_agrees_with_monai(seed_a, seed_b):
 
 
 @given(st.integers(0, 1000), st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_figures_are_symmetric_and_related(seed_a, seed_b):
     a, b = blob(seed_a, 48), blob(seed_b, 48)
     dice, iou = metrics.dice(a, b), metrics.iou(a, b)
@@ -120,7 +120,7 @@ def test_auc_and_sensitivity_by_hand():
     assert metrics.auc(label, np.zeros(8)) == 0.5
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40))
 def test_auc_is_that_of_scikit_learn_with_ties_too(cases):
     label, score = np.array(cases, np.float64).T
@@ -184,6 +184,32 @@ def test_strata_keep_both_classes_in_every_resample(monkeypatch):
     counts.clear()
     metrics.interval(count, label, np.arange(10.0))
     assert len(set(counts)) > 1
+
+
+def test_eyes_of_one_patient_are_drawn_together():
+    """Pairs of equal values are no more than half as many: the interval is that of the pairs."""
+    single = np.random.default_rng(4).normal(0, 1, 40)
+    twice, whose = np.repeat(single, 2), [f"patient {i // 2}" for i in range(80)]
+    grouped = metrics.interval(np.mean, twice, groups=whose)
+    assert grouped == pytest.approx(metrics.interval(np.mean, single))
+    low, high = metrics.interval(np.mean, twice)
+    assert high - low < 0.8 * (grouped[1] - grouped[0])
+    assert grouped == metrics.interval(np.mean, twice, groups=[name.upper() for name in whose])
+    assert all(math.isnan(v) for v in metrics.interval(np.mean, twice, groups=["one"] * 80))
+    assert metrics.interval(np.mean, single, groups=[*map(str, range(40))]) == metrics.interval(np.mean, single)
+
+
+def test_groups_and_strata_together():
+    label = np.repeat([0.0, 1.0], [6, 4])
+    whose = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e"]
+    drawn = []
+
+    def ill(labels):
+        drawn.append((len(labels), labels.sum()))
+        return 0.0
+
+    metrics.interval(ill, label, strata=label, groups=whose)
+    assert set(drawn) == {(10, 4.0)}
 
 
 def test_rows_stay_together():

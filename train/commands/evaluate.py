@@ -13,7 +13,16 @@ from train import predictors
 from train.datasets import SETS, Sample, data_root, load_split
 from train.errors import RunError
 from train.evaluation import Case, device_cases, has_reference, network_cases
-from train.report import agreement_rows, decision_rows, markdown, marked_rows, overlap_rows, write_cases, write_csv
+from train.report import (
+    agreement_rows,
+    decision_rows,
+    markdown,
+    marked_rows,
+    overlap_rows,
+    reliability_rows,
+    write_cases,
+    write_csv,
+)
 from train.run import Run, load_run
 
 STAGES = ("torch", "onnx", "float", "int8")
@@ -60,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or Path("out", "evaluation", f"{name}-{args.part}")
     out.mkdir(parents=True, exist_ok=True)
 
-    tables: dict[str, list[dict[str, str]]] = {"overlap": [], "agreement": [], "decision": [], "marked": []}
+    names = ("overlap", "agreement", "decision", "reliability", "marked")
+    tables: dict[str, list[dict[str, str]]] = {name: [] for name in names}
     every: list[tuple[str, Case]] = []
     for system, measure in systems.items():
         of_sets = {name: measure(s) for name, s in samples.items()}
@@ -71,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
             tables["agreement"] += agreement_rows(system, name, of_set)
             tables["decision"] += decision_rows(system, name, of_set)
             tables["marked"] += marked_rows(system, name, of_set)
+        tables["reliability"] += reliability_rows(system, [c for of_set in of_sets.values() for c in of_set])
         caption = f"{title}, {system}, {args.part} part"
         plots.dice_plot(out / f"dice_{system}.png", cases, caption)
         plots.roc_plot(out / f"roc_{system}.png", cases, caption)

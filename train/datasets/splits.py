@@ -7,6 +7,7 @@ a hash of their name and cut by share, so that the outcome depends on no library
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -73,6 +74,18 @@ def read_split(set_name: str, folder: Path = FOLDER) -> dict[str, tuple[str, str
     """(group, part) of each image id, from the committed file."""
     with open(folder / f"{set_name}.csv", newline="") as file:
         return {row["id"]: (row["group"], row["split"]) for row in csv.DictReader(file)}
+
+
+@functools.cache
+def _groups(set_name: str) -> dict[str, str]:
+    if not (FOLDER / f"{set_name}.csv").is_file():
+        return {}
+    return {id: group for id, (group, _) in read_split(set_name).items()}
+
+
+def group_of(set_name: str, id: str) -> str:
+    """The group (patient, child, duplicate pair) of an image; the image itself where the set has no split."""
+    return f"{set_name} {_groups(set_name).get(id, id)}"
 
 
 def split_sha256(set_name: str) -> str:

@@ -16,7 +16,7 @@ from train.describe import size_of
 from train.evaluation import pairs
 from train.networks import build
 from train.paper.runner import Record
-from train.paper.seeds import Done, by_image, mean_cases, networks, of_study
+from train.paper.seeds import Done, by_image, groups_by_image, mean_cases, networks, of_study
 from train.paper.studies import ABLATIONS, NETWORKS, Job, distinct_images
 from train.plots import COLOURS, dice_plot, finish
 from train.report import QUANTITIES
@@ -68,7 +68,7 @@ def frontier(out: Path, done: Done, side: int) -> None:
     figure, both = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
     for name, (fill, marker) in zip(networks(found), itertools.product(FILLS, MARKERS)):
         dice = by_image(found, name, "dice_faz")
-        low, high = metrics.interval(np.mean, dice.mean(0))
+        low, high = metrics.interval(np.mean, dice.mean(0), groups=groups_by_image(found, name, "dice_faz"))
         bars = [[dice.mean() - low], [high - dice.mean()]]
         size = size_of(build(next(j.recipe.network for j, _ in found if j.network == name), 1), side)
         colour = COLOURS[2 if name in ABLATIONS else 1 if name in ("U-Net", "DeepLabV3+") else 0]

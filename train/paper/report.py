@@ -15,10 +15,10 @@ from train.evaluation import Case, pairs
 from train.networks import build
 from train.paper import plots
 from train.paper.runner import Record
-from train.paper.seeds import Done, by_image, networks, of_study
+from train.paper.seeds import Done, by_image, groups_by_image, networks, of_study
 from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, TAUGHT, TEACHERS, UNSEEN
 from train.recipe import NetworkSpec
-from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, write_csv
+from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, median_of_defined, write_csv
 
 REFERENCE = "U-Net"  # differences are to it ...
 PLAIN = "width 32"  # ... and in the ablations to this
@@ -93,6 +93,7 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
                 if not found.size:
                     continue
                 seeds, dice = found.mean(1), found.mean(0)
+                whose = groups_by_image(of_count, name, figure)
                 row = {"network": name, "structure": words}
                 if any(j.recipe.data.images for j, _ in done):
                     row["training images"] = str(images or "all")
@@ -100,10 +101,10 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
                     "seeds": str(len(seeds)),
                     "images": str(len(dice)),
                     "Dice (mean ± SD over images)": f"{dice.mean():.4f} ± {dice.std():.4f}",
-                    "95 % CI": between(metrics.interval(np.mean, dice)),
+                    "95 % CI": between(metrics.interval(np.mean, dice, groups=whose)),
                     "lowest and highest seed": f"{seeds.min():.4f}, {seeds.max():.4f}" if len(seeds) > 1 else "",
-                    f"Dice less {reference}'s [95 % CI]": _difference(dice, plain, name == reference),
-                    "HD95, px (median)": f"{np.nanmedian(by_image(of_count, name, f'hd95_{structure}')):.1f}",
+                    f"Dice less {reference}'s [95 % CI]": _difference(dice, plain, name == reference, whose),
+                    "HD95, px (median)": median_of_defined(by_image(of_count, name, f"hd95_{structure}")),
                     "boundary F1": f"{by_image(of_count, name, f'bf1_{structure}').mean():.3f}",
                 }
                 precision = by_image(of_count, name, f"ap_{structure}")
@@ -132,7 +133,9 @@ def taught_rows(done: Done) -> list[Row]:
                     "Dice of the teacher": f"{teacher.mean():.4f}",
                     "taught": f"{taught.mean():.4f}",
                     "by labels alone": f"{untaught.mean():.4f}",
-                    "difference [95 % CI]": _difference(taught.mean(0), untaught, False),
+                    "difference [95 % CI]": _difference(
+                        taught.mean(0), untaught, False, groups_by_image(found, TAUGHT, f"dice_{structure}")
+                    ),
                 }
             )
     return rows
@@ -146,7 +149,9 @@ def unseen_rows(done: Done) -> list[Row]:
             known, new = (by_image(of_set, n, f"dice_{structure}") for n in ("all sets", f"without {name}"))
             if not (known.size and new.size):
                 continue
+            whose = groups_by_image(of_set, "all sets", f"dice_{structure}")
             drop = new.mean(0) - known.mean(0)
+            ends = between(metrics.interval(np.mean, drop, groups=whose))
             rows.append(
                 {
                     "set": name,
@@ -155,7 +160,7 @@ def unseen_rows(done: Done) -> list[Row]:
                     "images": str(len(drop)),
                     "Dice, trained on it too": f"{known.mean():.4f}",
                     "Dice, never seen": f"{new.mean():.4f}",
-                    "difference [95 % CI]": f"{drop.mean():+.4f} {between(metrics.interval(np.mean, drop))}",
+                    "difference [95 % CI]": f"{drop.mean():+.4f} {ends}",
                     "worst image, never seen": f"{new.mean(0).min():.3f}",
                 }
             )
@@ -184,7 +189,9 @@ def pretrained_rows(done: Done) -> list[Row]:
                         "images": str(one.shape[1]),
                         "Dice": f"{one.mean():.4f}",
                         "width 32, stem": f"{other.mean():.4f}",
-                        "difference [95 % CI]": _difference(one.mean(0), other, False),
+                        "difference [95 % CI]": _difference(
+                            one.mean(0), other, False, groups_by_image(of_set, how, f"dice_{structure}")
+                        ),
                     }
                 )
     return rows
@@ -201,6 +208,7 @@ def classifier_rows(done: Done) -> list[Row]:
     rows = []
     for name in dict.fromkeys(c.set for _, r in done for c in r.cases):
         labels, scores = _scores(done, name)
+        whose = groups_by_image([(j, _only(r, name)) for j, r in done], "narrowed", "label")
         for network, of_network in scores.items():
             plain = scores["narrowed"]
 
@@ -209,7 +217,7 @@ def classifier_rows(done: Done) -> list[Row]:
 
             paired = (
                 difference(labels, *of_network, *plain),
-                metrics.interval(difference, labels, *of_network, *plain, strata=labels),
+                metrics.interval(difference, labels, *of_network, *plain, strata=labels, groups=whose),
             )
             spec = next(r.recipe for j, r in done if j.network == network)
             size = size_of(build(spec.network, 1), spec.size)
@@ -223,7 +231,9 @@ def classifier_rows(done: Done) -> list[Row]:
                     "seeds": str(len(of_network)),
                     "images (glaucoma)": f"{len(labels)} ({int(labels.sum())})",
                     "AUC": f"{_mean_auc(labels, *of_network):.4f}",
-                    "95 % CI": between(metrics.interval(_mean_auc, labels, *of_network, strata=labels)),
+                    "95 % CI": between(
+                        metrics.interval(_mean_auc, labels, *of_network, strata=labels, groups=whose)
+                    ),
                     "sensitivity at 95 % specificity": f"{at_95:.3f}",
                     "AUC less the narrowed one's [95 % CI]": (
                         "" if network == "narrowed" else f"{paired[0]:+.4f} {between(paired[1])}"
@@ -289,11 +299,13 @@ def _agreement(cases: Sequence[Case], quantity: str) -> tuple[float, ...]:
     return (missing, error, *metrics.bland_altman(measured, reference), metrics.pearson(measured, reference))
 
 
-def _difference(dice: metrics.Floats, seeds_of_reference: metrics.Floats, itself: bool) -> str:
+def _difference(
+    dice: metrics.Floats, seeds_of_reference: metrics.Floats, itself: bool, whose: Sequence[str]
+) -> str:
     if itself or not seeds_of_reference.size:
         return ""
     difference = dice - seeds_of_reference.mean(0)
-    return f"{difference.mean():+.4f} {between(metrics.interval(np.mean, difference))}"
+    return f"{difference.mean():+.4f} {between(metrics.interval(np.mean, difference, groups=whose))}"
 
 
 def _protocol(protocol: str, done: Done) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from train import metrics
-from train.evaluation import Case
+from train.evaluation import Case, groups, having
 from train.paper.runner import Record
 from train.paper.studies import Job
 
@@ -38,6 +38,14 @@ def by_image(done: Done, network: str, figure: str) -> metrics.Floats:
     if not found or not found[0]:
         return np.empty((0, 0))
     return np.array([[of_seed[key] for key in sorted(found[0])] for of_seed in found])
+
+
+def groups_by_image(done: Done, network: str, figure: str) -> list[str]:
+    """Whose each of these images is (patient, child, eye): what an interval draws."""
+    for j, r in done:
+        if j.network == network:
+            return groups(sorted(having(r.cases, figure), key=lambda c: (c.set, c.id)))
+    return []
 
 
 def mean_cases(done: Done, network: str) -> list[Case]:

@@ -83,13 +83,14 @@ def table_rows(table: Table, fit: Table | None = None) -> list[Row]:
 
 
 def _row(table: Table, name: str, meaning: str, score: metrics.Floats) -> Row:
+    ends = metrics.interval(metrics.auc, table.label, score, strata=table.label, groups=table.patient)
     return {
         "measurement": name,
         "glaucoma where": meaning,
         "eyes (glaucoma)": f"{len(table.label)} ({int(table.label.sum())})",
         "left out": str(table.left_out),
         "AUC": f"{metrics.auc(table.label, score):.4f}",
-        "95 % CI": between(metrics.interval(metrics.auc, table.label, score, strata=table.label)),
+        "95 % CI": between(ends),
         "sensitivity at 95 % specificity": f"{metrics.sensitivity_at(table.label, score, 0.95):.3f}",
     }
 
