@@ -25,7 +25,10 @@ class Client:
     """Asks, and raises Refused for an answer that is an error, httpx.TransportError where none comes."""
 
     def __init__(self, url: str, patience: float = PATIENCE) -> None:
-        self._http = httpx.Client(base_url=url, headers=JSON, timeout=patience)
+        # Shorter than the 5 s after which the instrument closes idle connections: else one may be closed just when
+        # it is used again.
+        limits = httpx.Limits(keepalive_expiry=2.0)
+        self._http = httpx.Client(base_url=url, headers=JSON, timeout=patience, limits=limits)
 
     def get(self, path: str) -> Any:
         """The answer's JSON, or its bytes where it is none."""

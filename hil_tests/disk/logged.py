@@ -34,7 +34,7 @@ MOUNT = ("-t", "ext4", "-o", "noatime,errors=remount-ro")  # as the card of a Ra
 FORMAT = ("-q", "-F", "-b", "4096", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard")
 THROTTLE, TOP, LOG = "speed", "top", "log"  # names in QEMU's graph
 BALLAST = "ballast"
-GRACE = 10.0  # seconds
+GRACE = 60.0  # seconds that a program has to let go of a disk; on a busy machine it takes a while to end
 CLONE_NEWNS, MS_REC, MS_SLAVE = 0x20000, 0x4000, 0x80000  # linux/sched.h, linux/mount.h
 
 

@@ -202,8 +202,11 @@ def test_hanging_while_somebody_looks(service, client):
         pictures(client)
         hanging = service.pid("camera")
         service.kill("STOP", whom="camera")
-        until(lambda: client.live()[0]["error"], PREVIEW + SLACK, "a word about the camera that hangs")
-        assert client.status()["camera_error"], "the status knows nothing of it"
+        until(
+            lambda: client.live()[0]["error"] and client.status()["camera_error"],
+            PREVIEW + SLACK,
+            "a word about the camera that hangs, and the same in the status",
+        )
         pictures(client)
         assert service.pid("camera") not in (hanging, None)
 

@@ -57,6 +57,15 @@ class Clinic:
         assert self.client.status()["waiting"] == {}
         assert len(self.record.log("sent")) == len(visits)
 
+    def sent(self) -> None:
+        """Asks for it until all of it is: after many attempts in vain, the next one by itself is far away."""
+
+        def nothing_waits() -> bool:
+            self.record.send_now()
+            return not self.client.status()["waiting"]
+
+        until(nothing_waits, BY_ITSELF, "the arrival", every=2.0)
+
     def waiting(self) -> dict[str, int]:
         """Examinations that were tried in vain, by the reason."""
         return {why: n for why, n in self.client.status()["waiting"].items() if why}
@@ -115,8 +124,9 @@ def test_a_black_hole_holds_nobody_up(clinic):
         meanwhile.append(timed(lambda: clinic.client.capture(visit)))
         assert time.monotonic() - begun < 180, "an attempt never ends"
     assert len(meanwhile) >= 5
-    # The first seconds have the sender's own start in them, on another processor or on the same.
-    assert sorted(meanwhile)[len(meanwhile) // 2] < 3 * max(took) + 0.5, (took, meanwhile)
+    # The first seconds have the sender's own start in them, on another processor or on the same. An instrument
+    # that waits for the network would take 30.
+    assert sorted(meanwhile)[len(meanwhile) // 2] < 5 * max(took) + 2.0, (took, meanwhile)
     assert clinic.waiting()
     clinic.client.finish(visit)
     clinic.network.mend()
@@ -151,8 +161,7 @@ def test_cut_off_again_and_again(clinic, run):
         if number % 5 == 4:
             visits.append(clinic.examined())
     clinic.network.mend()
-    sent = clinic.record.send_now()
-    until(lambda: not clinic.client.status()["waiting"], BY_ITSELF, f"the arrival ({sent})")
+    clinic.sent()
     assert clinic.record.log("send failed"), "no attempt was cut off: this has tested nothing"
     clinic.arrived(*visits)
 
@@ -167,7 +176,6 @@ def test_flapping_during_the_transfer(clinic):
             clinic.record.send_now()
     assert clinic.record.log("send failed"), "no attempt failed: this has tested nothing"
     clinic.network.mend()
-    clinic.record.send_now()
-    until(lambda: not clinic.client.status()["waiting"], BY_ITSELF, "the arrival")
+    clinic.sent()
     clinic.arrived(*visits)
     clinic.record.verified()

@@ -1,5 +1,6 @@
 """The camera in its own process: whatever it does, the caller gets a sentence, and the next call a picture."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -21,9 +22,11 @@ FAILING = Path(__file__).with_name("failing_camera.py")
 
 
 def running() -> set[int]:
-    return {
-        int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()
-    }
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
 
 
 def gone(pid: int) -> bool:
@@ -115,6 +118,7 @@ def test_a_camera_that_hangs_while_it_opens_is_given_its_time_and_no_more(tmp_pa
         with pytest.raises(CameraError, match=r"did not open within 5 s") as told:
             camera.preview(20)
         assert Translator("ja").knows(str(told.value))
+        camera._opening = 60.0  # the second one is well, and may be slow
         assert camera.preview(20).pixels.shape == (128, 128, 3)
 
 

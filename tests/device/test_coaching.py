@@ -116,7 +116,7 @@ def test_what_is_no_retina_is_not_ready():
         assert not seen.ready and seen.tip in TIPS and seen.focus <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays.arrays(
         np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90), st.just(3)), elements=st.integers(0, 255)

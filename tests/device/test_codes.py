@@ -93,7 +93,7 @@ def test_white_space_is_taken_off_and_what_cannot_be_printed_is_no_code():
     assert read_code(shown(qr("\x1b[2J"))) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays.arrays(np.uint8, st.tuples(st.integers(1, 60), st.integers(1, 60), st.just(3))))
 def test_nothing_on_a_picture_makes_it_fail(pixels):
     assert read_code(pixels) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import re
@@ -239,9 +240,15 @@ class Page(BaseHTTPRequestHandler):
         pass
 
 
-def serve(server):
+@contextlib.contextmanager
+def serving(server):
+    """Shut down only here: for a server that never ran, ``shutdown`` would wait for ever."""
     server.server_activate()
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
 
 
 def test_the_kiosk_leads_to_the_instrument_once_it_answers(tmp_path, answering):
@@ -255,23 +262,21 @@ def test_the_kiosk_leads_to_the_instrument_once_it_answers(tmp_path, answering):
     }  # fmt: skip
     ready = tmp_path / "tenohira-kiosk" / "ready.js"
     waiting = subprocess.Popen(["sh", SERVICE / "kiosk.sh"], env=environment, stderr=subprocess.PIPE)
-    try:
-        assert waiting.wait(30) == 0  # cage is gone at once; who waits for the instrument stays
-        assert f"--kiosk file://{SERVICE}/starting.html#{ready}" in (tmp_path / "said").read_text()
-        assert not ready.exists()
-        serve(answering)
+    assert waiting.wait(30) == 0  # cage is gone at once; who waits for the instrument stays
+    assert f"--kiosk file://{SERVICE}/starting.html#{ready}" in (tmp_path / "said").read_text()
+    assert not ready.exists()
+    with serving(answering):
         end = time.monotonic() + 30
         while not ready.exists():
             assert time.monotonic() < end
             time.sleep(0.05)
         assert ready.read_text() == f'location.replace("http://127.0.0.1:{answering.server_port}/");\n'
-    finally:
-        answering.shutdown()
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM} (apt install chromium)")
 def test_the_touch_screen_waits_and_says_so_where_the_instrument_does_not_come(tmp_path, answering):
     sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed (extra 'dev')")
+    sync_api.expect.set_options(timeout=60_000)
     ready = tmp_path / "ready.js"
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
@@ -282,9 +287,8 @@ def test_the_touch_screen_waits_and_says_so_where_the_instrument_does_not_come(t
         page.clock.fast_forward("03:00")
         sync_api.expect(page.get_by_text("The instrument does not start.")).to_be_visible()
         sync_api.expect(page.get_by_text("起動できません。")).to_be_visible()
-        serve(answering)
-        ready.write_text(f'location.replace("http://127.0.0.1:{answering.server_port}/");')
-        page.clock.fast_forward("00:05")
-        sync_api.expect(page.get_by_text("here it is")).to_be_visible()
+        with serving(answering):
+            ready.write_text(f'location.replace("http://127.0.0.1:{answering.server_port}/");')
+            page.clock.fast_forward("00:05")
+            sync_api.expect(page.get_by_text("here it is")).to_be_visible()
         browser.close()
-    answering.shutdown()

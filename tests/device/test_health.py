@@ -39,7 +39,7 @@ class Board:
 def board(tmp_path, monkeypatch):
     board = Board(tmp_path)
     monkeypatch.setenv("PATH", str(board.commands))
-    monkeypatch.setattr(health, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(health, "DEADLINE_S", 30.0)  # even a short script may be slow
     return board
 
 
@@ -81,7 +81,9 @@ def test_throttling_from_the_kernels_file(board, folder):
         ("/bin/sleep 60", None, None),
     ],
 )
-def test_throttling_from_vcgencmd(board, script, now, since):
+def test_throttling_from_vcgencmd(board, script, now, since, monkeypatch):
+    if "sleep" in script:
+        monkeypatch.setattr(health, "DEADLINE_S", 0.3)
     board.command("vcgencmd", f'[ "$*" = get_throttled ] || exit 9\n{script}')
     seen = board.read()
     assert (seen.throttled_now, seen.throttled_since_start) == (now, since)
@@ -98,7 +100,7 @@ def test_memory(board):
 def test_a_clock_before_the_software_or_the_last_record_cannot_be(board):
     early = datetime(2024, 1, 1, tzinfo=UTC)
     (said,) = problems(board.read(now=early))
-    assert "which cannot be" in said and "2024-01-01" in said
+    assert "which cannot be" in said and f"{early.astimezone():%Y-%m-%d}" in said
     tomorrow = (NOW + timedelta(days=1)).isoformat()
     assert board.read(last_record=tomorrow, now=NOW).clock_plausible is False
     yesterday = (NOW - timedelta(days=1)).isoformat()

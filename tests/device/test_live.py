@@ -97,7 +97,10 @@ def test_who_looks_after_a_rest_does_not_see_what_was_before_the_lens_then(previ
     newer(preview, 0)
     monkeypatch.setattr(live, "WATCHED", 0.0)
     preview.latest(wait=0)
-    time.sleep(0.2)
+    end = time.monotonic() + 30
+    while preview.newest.pixels is not None:
+        assert time.monotonic() < end, "the camera does not rest"
+        time.sleep(0.02)
     monkeypatch.undo()
     hanging, go_on = threading.Event(), threading.Event()
 

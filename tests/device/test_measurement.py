@@ -34,7 +34,7 @@ def faults(disc, cup, shape=(400, 400)):
     return measurement.disc_faults(region(disc), region(cup), shape)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(40, 200), st.integers(40, 200), st.floats(0.2, 0.9), st.floats(0.2, 0.9))
 def test_ratios_are_those_of_the_ellipses(w, h, across, down):
     m = measurement.measure_disc(region(ellipse(w, h)), region(ellipse(w * across, h * down)))
@@ -83,7 +83,7 @@ def test_pieces_are_named():
     assert "cup falls into pieces" in measurement.disc_faults(region(disc), region(cup, 0.4), (400, 400))[0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(20, 180), st.floats(0.5, 1.0), st.floats(0, 180))
 def test_faz_of_an_ellipse(major, ratio, angle):
     a, b = major / 2, major * ratio / 2
@@ -171,7 +171,7 @@ def test_the_most_probable_region_wins_not_the_largest():
     assert locate(logits * 0 - 1, Square(0, 0, 40), 40) is None
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 8), st.floats(20, 60), st.floats(20, 60), st.integers(0, 7))
 def test_an_enlarged_outline_covers_as_much(times, w, h, missing):
     """Also where the last row and column of the photograph have no whole block of pixels."""

@@ -22,13 +22,22 @@ OWN_MB = 66  # 59 to 61 on two x86-64 cores with a matrix unit, whose kernels pa
 # what lies in memory beside what was asked for, of late in large pieces. 55 to 62 on one machine, by when its
 # files were written, and some 90 on another; TensorFlow's alone would be more than the limit.
 LIBRARIES_MB = 110
-# Libraries stay mapped until the end. VmHWM, not ru_maxrss: that one starts at what the parent had at the fork.
+# Libraries stay mapped until the end, but the kernel may take their pages back before: the most that were seen
+# count. VmHWM, not ru_maxrss: that one starts at what the parent had at the fork.
 CHILD = """
-import json, re, sys
+import json, re, sys, threading, time
 from device.cli import main
+def megabytes(key):
+    return int(re.search(rf"{key}:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+most = 0
+def look():
+    global most
+    while True:
+        most = max(most, megabytes("RssFile"))
+        time.sleep(0.005)
+threading.Thread(target=look, daemon=True).start()
 code = main(sys.argv[1:])
-status = open("/proc/self/status").read()
-peak, libraries = (int(re.search(rf"{key}:\\s*(\\d+) kB", status)[1]) / 1024 for key in ("VmHWM", "RssFile"))
+peak, libraries = megabytes("VmHWM"), max(most, megabytes("RssFile"))
 print(json.dumps([code, peak - libraries, libraries]))
 """
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, settings
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -157,7 +157,7 @@ def rounded(said: Said, digits: int) -> Said:
 
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext is not installed (Debian: poppler-utils)")
-@settings(max_examples=40, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, phases=PHASES)
 @given(st.lists(presses, max_size=5), st.lists(st.sampled_from(EYES), max_size=2), eyes_read, st.booleans())
 def test_every_way_out_says_the_same(pictures, taken, given_up, read, masked):
     exam = examined(pictures, taken, given_up, read, masked)

@@ -37,21 +37,24 @@ class Instrument:
         ]  # fmt: skip
         self.process: subprocess.Popen | None = None
         self.kills = 0
+        self._turn = threading.Lock()  # killer and examiner both look whether it runs
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
-        self.kills += 1
+        with self._turn:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.kills += 1
 
     def ask(self, method: str, path: str, **form: str) -> httpx.Response:
         """Ask until there is an answer, as an operator does: the service may be down and come back."""
         end = time.monotonic() + STARTED
         while True:
-            if self.process.poll() is not None:
-                self.start()
+            with self._turn:
+                if self.process.poll() is not None:
+                    self.start()
             try:
                 address = f"http://127.0.0.1:{self.port}{path}"
                 answer = httpx.request(method, address, data=form or None, headers=JSON, timeout=STARTED)
@@ -97,7 +100,8 @@ def test_nothing_confirmed_is_lost_and_nothing_is_doubled(tmp_path):
             service.kill()
 
     service.ask("GET", "/api/status")
-    threading.Thread(target=killer, daemon=True).start()
+    killing = threading.Thread(target=killer, daemon=True)
+    killing.start()
     try:
         for number in range(EXAMINATIONS):
             visit, capture, participant = str(uuid.uuid4()), str(uuid.uuid4()), f"KAN-{number:04}"
@@ -108,6 +112,7 @@ def test_nothing_confirmed_is_lost_and_nothing_is_doubled(tmp_path):
             confirmed[visit] = taken.json()
     finally:
         ended.set()
+        killing.join()  # it would start the service again
         service.kill()
 
     assert service.kills > KILLS / 2, "the examinations were over before they had been disturbed"

@@ -27,7 +27,7 @@ def test_with_less_it_is_refused_and_nobody_is_killed(tmp_path):
     row = memory_limits.at_limit(220, CAMERA, "3", tmp_path / "record")
     assert (row["start"], row["photographs"], row["killed"], row["record"]) == ("ready", "4 done", 0, "ok")
     assert row["dicom"] == "refused, 503"
-    row = memory_limits.at_limit(150, CAMERA, "3", tmp_path / "other")
+    row = memory_limits.at_limit(100, CAMERA, "3", tmp_path / "other")
     assert (row["start"], row["killed"], row["record"]) == ("refused, 503", 0, "none")
 
 

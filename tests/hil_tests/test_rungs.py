@@ -29,7 +29,8 @@ def test_a_rung_passes_whole(rungs, rig):
         again = command(rig, folder.parent / "again", "--only", "many_captures")
         done = subprocess.run(again, cwd=CHECKOUT, capture_output=True, text=True, timeout=AT_MOST)
         code, said = done.returncode, f"broken twice: {broken}\n" + done.stdout[-8000:]
-    assert code == 0, said + "\n".join(map(str, broken))
+    details = [f"{t['id']}\n{t['detail'][-3000:]}" for t in _failed(folder)]
+    assert code == 0, "\n".join([said, *map(str, broken), *details])
     results = json.loads((folder / "results.json").read_text())
     assert results["whole"]
     for name in ("junit.xml", "report.html"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import numpy as np
@@ -63,7 +64,7 @@ def test_workers_answer_with_samples_and_their_own_memory():
     assert len(a.turns) == len(b.turns) == 3 and all(a.turns) and [bool(t) for t in b.turns] == [True, False, True]
     assert all(ms > 0 for turn in a.turns for ms in turn)
     assert len(a.starts) == len(b.starts) == 2
-    assert min(a.starts) > 10 * max(a.turns[0]), "a start holds Python's, the imports, and a run"
+    assert min(a.starts) > 10 * median(a.turns[0]), "a start holds Python's, the imports, and a run"
     if machine.CPUINFO.exists():
         assert 10 < a.told["steady_mb"] <= a.told["peak_mb"] < 500  # a process without torch or TensorFlow
 
@@ -204,7 +205,8 @@ def test_the_whole_verb_on_a_tiny_network(tiny_bundle, cache, tmp_path, monkeypa
     ]
     for m in report.candidates:
         assert m.summary.low_ms <= m.summary.median_ms <= m.summary.high_ms and m.macs > 0 and m.summary.ratio > 0
-        assert m.summary.p50_ms <= m.summary.p95_ms <= m.summary.p99_ms < m.summary.cold_ms
+        assert m.summary.p50_ms <= m.summary.p95_ms <= m.summary.p99_ms
+        assert m.summary.p50_ms < m.summary.cold_ms
         assert m.peak_mb >= m.steady_mb > 10 and len(m.starts) == bench.QUICK_STARTS
     assert any("pipeline" in reason for reason in report.left_out)
     assert (tmp_path / "out.png").is_file()

@@ -92,7 +92,7 @@ def test_viewers_that_vanish_in_the_queue_keep_nobody_waiting(instrument):
 
 
 def test_the_preview_goes_on_while_a_photograph_is_taken(instrument):
-    instrument.slow = 1.0
+    instrument.slow = 5.0
     uid = visit(instrument).uid  # without captures
     with served(build(instrument)) as root:
         request = urllib.request.Request(f"{root}/visits/{uid}/OD/captures", b"", {"accept": "application/json"})

@@ -96,12 +96,14 @@ class FakeInstrument:
     fault: Exception | None = None  # raised by the next capture
     viewers: int = 0  # that wait for a picture now
     most_viewers: int = 0
+    looks: int = 0  # so far
     _sequence: Any = field(default_factory=lambda: itertools.count(1))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def live(self, after: int = 0, wait: float = 1.0) -> Live:
         with self._lock:
             self.viewers += 1
+            self.looks += 1
             self.most_viewers = max(self.viewers, self.most_viewers)
         time.sleep(min(wait, 0.05))
         with self._lock:
