@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
         Network(converted.int8_tflite, reference=True).run(golden),
         key,
     )
-    print(f"{path}: {path.stat().st_size / 1024:.0f} kB, {sum(converted.operators.values())} operators, all int8")
+    print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {sum(converted.operators.values())} operators, all int8")
     return 0
 
 
