@@ -83,7 +83,7 @@ class GateSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dice_drop: Limit = 0.002  # of each structure's mean Dice
     auc_drop: Limit = 0.003
     sensitivity_drop: Limit = 0.01  # at each operating point
-    changed_verdicts: Limit = 0.005  # share of photographs, at each operating point; or one, where that is more
+    changed_verdicts: Limit = 0.005  # share of screenings, at each operating point; or one photograph's, if more
     vcdr_shift: Limit = 0.005  # a tenth and a half of 0.05, the ratio's mean error, which a repeat easily changes
     vcdr_limits: Limit = 0.025
     area_shift_percent: Limit = 1.0  # of the FAZ; graders and repeated scans differ by several percent

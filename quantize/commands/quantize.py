@@ -23,7 +23,7 @@ from device.geometry import Int8Image, to_int8
 from device.pipeline import Model, Pipeline, Runs
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
-from quantize import decision, gate, measure, parity, provenance, sensitivity
+from quantize import certainty, decision, gate, measure, parity, provenance, sensitivity
 from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, Tuned, convert_network
 from quantize.clipping import clip
@@ -267,9 +267,9 @@ def with_rule(
         return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
     samples = [s for of_set in validation.values() for s in of_set if has_reference(recipe.task, s)]
     if recipe.task == "haemorrhage":  # a healthy fovea, dust and ends of vessels look a little like them
-        return msgspec.structs.replace(manifest, certainty=measure.least_peak(recipe, network, samples))
+        return msgspec.structs.replace(manifest, certainty=certainty.least_peak(recipe, network, samples))
     if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all
-        least = measure.least_certainty(network, measure.inputs(recipe, samples, len(samples)))
+        least = certainty.least_certainty(network, measure.inputs(recipe, samples, len(samples)))
         return msgspec.structs.replace(manifest, certainty=least)
     return manifest
 
