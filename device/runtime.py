@@ -18,9 +18,8 @@ def open_bundle(found: Bundle, threads: int = 1, reference: bool = False) -> Net
     described = (found.manifest.input, found.manifest.output)
     if (network.input, network.output) != described:
         raise BundleError(
-            f"the bundle {found.path.name} is refused: its model is not the one that its manifest describes "
-            f"(output {network.output.shape}, not {found.manifest.output.shape}, or other steps); "
-            "make it again with 'tenohira quantize'"
+            f"the bundle {found.path.name} is refused: its model is not the one that its manifest describes; "
+            "copy it again from its source"
         )
     return network
 

@@ -12,7 +12,7 @@ SAID = (
     templates("device.bundle", "BundleError", "_refused",
               functions=("load", "_unpack", "_parse", "_manifest", "_golden", "_refused"))
     | templates("device.pipeline", "BundleError", functions=("Pipeline", "_newest"))
-    | templates("device.runtime", "RuntimeUnavailableError")
+    | templates("device.runtime", "RuntimeUnavailableError", "BundleError")
     | templates("device.signing", "KeyFileError", functions=("read_public_keys",))
 )  # fmt: skip
 TO_MAKERS = {"there is no task {}; known: {}"}  # of bundles, and to nobody else
