@@ -22,7 +22,7 @@ from device.errors import TenohiraError
 from device.health import Health
 from device.pipeline import GLAUCOMA
 from device.record import Settings
-from device.runtime import Network
+from device.runtime import open_bundle
 
 MOST_DIFFERENCE = 4  # int8 steps between optimized and reference kernels, as measured across machines
 FIRST_PICTURE_S = 15.0  # a camera may take its time to start
@@ -167,10 +167,7 @@ def _network(path: Path, keys: Path | None) -> Check:
     RuntimeUnavailableError."""
     name = f"model {path.name}"
     loaded = bundle.load(path, keys)
-    reference, optimized = Network(loaded.model, reference=True), Network(loaded.model)
-    wanted = (loaded.manifest.input, loaded.manifest.output)
-    if (reference.input, reference.output) != wanted:
-        return Check(name, False, "its model is not the one that its manifest describes", COPY_AGAIN)
+    reference, optimized = open_bundle(loaded, reference=True), open_bundle(loaded)
     if not np.array_equal(reference.run(loaded.golden_input), loaded.golden_output):
         return Check(name, False, "it does not answer as it did when it was made", COPY_AGAIN)
     answer = optimized.run(loaded.golden_input).astype(int)

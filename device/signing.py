@@ -77,7 +77,8 @@ def read_private_key(path: Path) -> SigningKey:
 
 
 def read_public_keys(folder: Path) -> dict[str, VerifyKey]:
-    """Every NAME.pub of a folder, by name. Raises KeyFileError for a file that holds no Ed25519 public key."""
+    """Every NAME.pub of a folder, by name. Raises KeyFileError for a file that cannot be read or holds no Ed25519
+    public key."""
     keys = {}
     for path in sorted(folder.glob("*.pub")):
         try:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from device import bundle, health, selftest, signing
+from device import bundle, health, runtime, selftest, signing
 from device.camera.simulated import SimulatedCamera
 from device.cli import main
 from device.errors import CameraError
@@ -145,7 +145,7 @@ class Kernels:
     steps: int
     xnnpack: bool
 
-    def __call__(self, model, reference=False):
+    def __call__(self, model, threads=1, reference=False):
         network = Network(model, reference=reference)
         if not reference:
             run = network.run
@@ -158,7 +158,7 @@ class Kernels:
     ("kernels", "said"), [(Kernels(9, True), "steps off"), (Kernels(0, False), "(XNNPACK) are not used")]
 )
 def test_fast_kernels_that_are_wrong_or_absent(bundles, monkeypatch, kernels, said):
-    monkeypatch.setattr(selftest, "Network", kernels)
+    monkeypatch.setattr(runtime, "Network", kernels)
     found = checked(selftest.software(bundles), "model disc_cup-0.1.0.tnh")
     assert found.ok is False and said in found.said
 
