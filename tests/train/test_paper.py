@@ -216,13 +216,36 @@ def test_differences_are_paired_by_image_and_seeds_are_averaged_first():
         plain, better = job(seed=seed), job("LWBNA-Unet", seed)
         done.append((plain, measured(dice, plain)))
         done.append((better, measured({k: dice[k] + shift for k in reversed(dice)}, better)))
-    assert seeds.by_image(done, "LWBNA-Unet", "dice_faz")[0] == pytest.approx([0.52, 0.92, 0.72])
+    assert seeds.by_image(done, "LWBNA-Unet", "dice_faz").values[0] == pytest.approx([0.52, 0.92, 0.72])
     rows = {row["network"]: row for row in report.accuracy_rows(done, "U-Net")}
     assert rows["U-Net"]["Dice less U-Net's [95 % CI]"] == ""
     # every image is better by the same: the images' own spread must not widen the interval
     assert rows["LWBNA-Unet"]["Dice less U-Net's [95 % CI]"] == "+0.0300 [0.0300, 0.0300]"
     assert rows["LWBNA-Unet"]["lowest and highest seed"] == "0.7200, 0.7400"
     assert rows["LWBNA-Unet"]["seeds"] == "2"
+
+
+def test_every_network_is_held_against_every_other():
+    done = []
+    for name, shift in (("LWBNA-Unet", 0.03), ("U-Net", 0.0), ("DeepLabV3+", -0.1)):
+        done.append((j := job(name), measured({"a": 0.5 + shift, "b": 0.8 + shift}, j)))
+    assert [(r["network"], r["less"], r["Dice [95 % CI]"]) for r in report.difference_rows(done)] == [
+        ("LWBNA-Unet", "U-Net", "+0.0300 [0.0300, 0.0300]"),
+        ("LWBNA-Unet", "DeepLabV3+", "+0.1300 [0.1300, 0.1300]"),
+        ("U-Net", "DeepLabV3+", "+0.1000 [0.1000, 0.1000]"),
+    ]
+    precision = {"LWBNA-Unet": 0.4, "U-Net": 0.3, "DeepLabV3+": 0.1}
+    with_ap = [
+        (
+            j,
+            structs.replace(
+                r, test=[structs.replace(v, values=v.values | {"ap_faz": precision[j.network]}) for v in r.test]
+            ),
+        )
+        for j, r in done
+    ]
+    column = "average precision of pixels [95 % CI]"
+    assert [r[column][:7] for r in report.difference_rows(with_ap)] == ["+0.1000", "+0.3000", "+0.2000"]
 
 
 def scores(of: Job, score: dict[str, float]) -> runner.Record:

@@ -16,7 +16,7 @@ from train.describe import size_of
 from train.evaluation import pairs
 from train.networks import build
 from train.paper.runner import Record
-from train.paper.seeds import Done, by_image, groups_by_image, mean_cases, networks, of_study
+from train.paper.seeds import Done, by_image, mean_cases, networks, of_study
 from train.paper.studies import ABLATIONS, NETWORKS, Job, distinct_images
 from train.plots import COLOURS, dice_plot, finish
 from train.report import QUANTITIES
@@ -45,7 +45,7 @@ def few_images(out: Path, done: Done) -> None:
     figure, axes = plt.subplots(figsize=(7.4, 4.2), layout="constrained")
     for i, (name, colour) in enumerate(zip(networks(found), COLOURS)):
         seeds = {n: by_image(by_count[n], name, "dice_faz") for n in counts}
-        means = {n: s.mean(1) for n, s in seeds.items() if s.size}
+        means = {n: s.of_seeds for n, s in seeds.items() if s}
         x = np.array(list(means)) * 1.02 ** (i - 1.5)  # beside each other
         y = np.array([m.mean() for m in means.values()])
         bars = np.abs(np.array([(m.min(), m.max()) for m in means.values()]).T - y)
@@ -68,13 +68,13 @@ def frontier(out: Path, done: Done, side: int) -> None:
     figure, both = plt.subplots(1, 2, figsize=(10.5, 4.4), layout="constrained", sharey=True)
     for name, (fill, marker) in zip(networks(found), itertools.product(FILLS, MARKERS)):
         dice = by_image(found, name, "dice_faz")
-        low, high = metrics.interval(np.mean, dice.mean(0), groups=groups_by_image(found, name, "dice_faz"))
-        bars = [[dice.mean() - low], [high - dice.mean()]]
+        low, high = dice.interval()
+        bars = [[dice.mean - low], [high - dice.mean]]
         size = size_of(build(next(j.recipe.network for j, _ in found if j.network == name), 1), side)
         colour = COLOURS[2 if name in ABLATIONS else 1 if name in ("U-Net", "DeepLabV3+") else 0]
         for axes, x in zip(both, (size.macs / 1e9, size.trainable / 1e6)):
             style = {"fmt": marker, "fillstyle": fill, "ms": 6, "lw": 1, "alpha": 0.8, "color": colour}
-            axes.errorbar([x], [dice.mean()], bars, label=name, **style)
+            axes.errorbar([x], [dice.mean], bars, label=name, **style)
     for axes, words in zip(both, (f"GMAC an image at {side} pixels", "parameters, millions")):
         axes.set_xscale("log")
         axes.set_xlabel(words)

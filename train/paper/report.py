@@ -15,13 +15,14 @@ from train.evaluation import Case, pairs
 from train.networks import build
 from train.paper import plots
 from train.paper.runner import Record
-from train.paper.seeds import Done, by_image, groups_by_image, networks, of_study
+from train.paper.seeds import Done, Figure, by_image, networks, of_study
 from train.paper.studies import ABLATIONS, NETWORKS, PROTOCOLS, STUDIES, TAUGHT, TEACHERS, UNSEEN
 from train.recipe import NetworkSpec
 from train.report import QUANTITIES, STRUCTURES, Row, between, markdown, median_of_defined, write_csv
 
 REFERENCE = "U-Net"  # differences are to it ...
 PLAIN = "width 32"  # ... and in the ablations to this
+RIVALS = ("faz", "disc_cup", "haemorrhage", "vessels")  # of these, each network is held against each other
 BESIDE = {  # stand in the tables of what they are held against
     "faz": ("longer", "classical"),
     "vessels": ("observers",),
@@ -44,6 +45,8 @@ def write_report(out: Path, protocol: str, done: Done) -> str:
             tables[f"{study} agreement"] = unseen_agreement_rows(found)
             continue
         tables[study] = accuracy_rows(found, PLAIN if study == "ablations" else REFERENCE)
+        if study in RIVALS:
+            tables[f"{study} differences"] = difference_rows(of_study(done, study))
         if study in ("faz", "disc_cup"):
             tables[f"{study} agreement"] = agreement_rows(found)
     tables["taught"] = taught_rows(done)
@@ -90,10 +93,9 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
             plain = by_image(of_count, reference, figure)
             for name in networks(of_count):
                 found = by_image(of_count, name, figure)
-                if not found.size:
+                if not found:
                     continue
-                seeds, dice = found.mean(1), found.mean(0)
-                whose = groups_by_image(of_count, name, figure)
+                seeds, dice = found.of_seeds, found.of_images
                 row = {"network": name, "structure": words}
                 if any(j.recipe.data.images for j, _ in done):
                     row["training images"] = str(images or "all")
@@ -101,16 +103,30 @@ def accuracy_rows(done: Done, reference: str) -> list[Row]:
                     "seeds": str(len(seeds)),
                     "images": str(len(dice)),
                     "Dice (mean ± SD over images)": f"{dice.mean():.4f} ± {dice.std():.4f}",
-                    "95 % CI": between(metrics.interval(np.mean, dice, groups=whose)),
+                    "95 % CI": between(found.interval()),
                     "lowest and highest seed": f"{seeds.min():.4f}, {seeds.max():.4f}" if len(seeds) > 1 else "",
-                    f"Dice less {reference}'s [95 % CI]": _difference(dice, plain, name == reference, whose),
-                    "HD95, px (median)": median_of_defined(by_image(of_count, name, f"hd95_{structure}")),
-                    "boundary F1": f"{by_image(of_count, name, f'bf1_{structure}').mean():.3f}",
+                    f"Dice less {reference}'s [95 % CI]": _difference(found, plain, name == reference),
+                    "HD95, px (median)": median_of_defined(by_image(of_count, name, f"hd95_{structure}").values),
+                    "boundary F1": f"{by_image(of_count, name, f'bf1_{structure}').mean:.3f}",
                 }
-                precision = by_image(of_count, name, f"ap_{structure}")
-                if precision.size:
-                    row["average precision of pixels"] = f"{np.nanmean(precision):.3f}"
+                if precision := by_image(of_count, name, f"ap_{structure}"):
+                    row["average precision of pixels"] = f"{np.nanmean(precision.values):.3f}"
                 rows.append(row)
+    return rows
+
+
+def difference_rows(done: Done) -> list[Row]:
+    """Each network less each later one, image by image: Dice, and the average precision of pixels where it is."""
+    rows = []
+    for structure, words in STRUCTURES.items():
+        for one, other in itertools.combinations(networks(done), 2):
+            dice, precision = (
+                _difference(*(by_image(done, name, f"{figure}_{structure}") for name in (one, other)))
+                for figure in ("dice", "ap")
+            )
+            if dice:
+                row = {"network": one, "less": other, "structure": words, "Dice [95 % CI]": dice}
+                rows.append(row | ({"average precision of pixels [95 % CI]": precision} if precision else {}))
     return rows
 
 
@@ -123,19 +139,17 @@ def taught_rows(done: Done) -> list[Row]:
             taught, untaught, teacher = (
                 by_image(found, name, f"dice_{structure}") for name in (TAUGHT, "width 32, stem", "LWBNA-Unet")
             )
-            if not (taught.size and untaught.size and teacher.size):
+            if not (taught and untaught and teacher):
                 continue
             rows.append(
                 {
                     "structure": words,
-                    "seeds": f"{len(taught)}, {len(untaught)}",
-                    "images": str(taught.shape[1]),
-                    "Dice of the teacher": f"{teacher.mean():.4f}",
-                    "taught": f"{taught.mean():.4f}",
-                    "by labels alone": f"{untaught.mean():.4f}",
-                    "difference [95 % CI]": _difference(
-                        taught.mean(0), untaught, False, groups_by_image(found, TAUGHT, f"dice_{structure}")
-                    ),
+                    "seeds": f"{len(taught.values)}, {len(untaught.values)}",
+                    "images": str(len(taught.whose)),
+                    "Dice of the teacher": f"{teacher.mean:.4f}",
+                    "taught": f"{taught.mean:.4f}",
+                    "by labels alone": f"{untaught.mean:.4f}",
+                    "difference [95 % CI]": _difference(taught, untaught),
                 }
             )
     return rows
@@ -147,21 +161,18 @@ def unseen_rows(done: Done) -> list[Row]:
     for name, of_set in _left_out(done):
         for structure, words in STRUCTURES.items():
             known, new = (by_image(of_set, n, f"dice_{structure}") for n in ("all sets", f"without {name}"))
-            if not (known.size and new.size):
+            if not (known and new):
                 continue
-            whose = groups_by_image(of_set, "all sets", f"dice_{structure}")
-            drop = new.mean(0) - known.mean(0)
-            ends = between(metrics.interval(np.mean, drop, groups=whose))
             rows.append(
                 {
                     "set": name,
                     "structure": words,
-                    "seeds": f"{len(known)}, {len(new)}",
-                    "images": str(len(drop)),
-                    "Dice, trained on it too": f"{known.mean():.4f}",
-                    "Dice, never seen": f"{new.mean():.4f}",
-                    "difference [95 % CI]": f"{drop.mean():+.4f} {ends}",
-                    "worst image, never seen": f"{new.mean(0).min():.3f}",
+                    "seeds": f"{len(known.values)}, {len(new.values)}",
+                    "images": str(len(known.whose)),
+                    "Dice, trained on it too": f"{known.mean:.4f}",
+                    "Dice, never seen": f"{new.mean:.4f}",
+                    "difference [95 % CI]": _difference(new, known),
+                    "worst image, never seen": f"{new.of_images.min():.3f}",
                 }
             )
     return rows
@@ -177,7 +188,7 @@ def pretrained_rows(done: Done) -> list[Row]:
         for name, of_set in _left_out(of_study(done, study)):
             for (structure, words), how in itertools.product(STRUCTURES.items(), ("all sets", f"without {name}")):
                 one, other = (by_image(d, how, f"dice_{structure}") for d in (of_set, random.get(name, [])))
-                if not (one.size and other.size):
+                if not (one and other):
                     continue
                 rows.append(
                     {
@@ -185,13 +196,11 @@ def pretrained_rows(done: Done) -> list[Row]:
                         "set": name,
                         "structure": words,
                         "trained on": how,
-                        "seeds": f"{len(one)}, {len(other)}",
-                        "images": str(one.shape[1]),
-                        "Dice": f"{one.mean():.4f}",
-                        "width 32, stem": f"{other.mean():.4f}",
-                        "difference [95 % CI]": _difference(
-                            one.mean(0), other, False, groups_by_image(of_set, how, f"dice_{structure}")
-                        ),
+                        "seeds": f"{len(one.values)}, {len(other.values)}",
+                        "images": str(len(one.whose)),
+                        "Dice": f"{one.mean:.4f}",
+                        "width 32, stem": f"{other.mean:.4f}",
+                        "difference [95 % CI]": _difference(one, other),
                     }
                 )
     return rows
@@ -207,8 +216,10 @@ def classifier_rows(done: Done) -> list[Row]:
     """AUC of each classifier by set: means over seeds, and the paired difference to the narrowed one."""
     rows = []
     for name in dict.fromkeys(c.set for _, r in done for c in r.cases):
-        labels, scores = _scores(done, name)
-        whose = groups_by_image([(j, _only(r, name)) for j, r in done], "narrowed", "label")
+        of_set = [(j, _only(r, name)) for j, r in done]
+        label = by_image(of_set, of_set[0][0].network, "label")
+        labels, whose = label.values[0], label.whose
+        scores = {network: by_image(of_set, network, "score").values for network in networks(of_set)}
         for network, of_network in scores.items():
             plain = scores["narrowed"]
 
@@ -270,13 +281,6 @@ def agreement_rows(done: Done) -> list[Row]:
     return rows
 
 
-def _scores(done: Done, name: str) -> tuple[metrics.Floats, dict[str, metrics.Floats]]:
-    """Labels of a set's images, and of each network the scores, seeds x images."""
-    of_set = [(j, _only(r, name)) for j, r in done]
-    labels = by_image(of_set, of_set[0][0].network, "label")[0]
-    return labels, {network: by_image(of_set, network, "score") for network in networks(of_set)}
-
-
 def _left_out(done: Done) -> Iterator[tuple[str, Done]]:
     """Each set that some jobs left out, with those jobs and the ones of all sets, measured on that set alone."""
     for name in dict.fromkeys(j.unseen for j, _ in done if j.unseen):
@@ -299,13 +303,12 @@ def _agreement(cases: Sequence[Case], quantity: str) -> tuple[float, ...]:
     return (missing, error, *metrics.bland_altman(measured, reference), metrics.pearson(measured, reference))
 
 
-def _difference(
-    dice: metrics.Floats, seeds_of_reference: metrics.Floats, itself: bool, whose: Sequence[str]
-) -> str:
-    if itself or not seeds_of_reference.size:
+def _difference(one: Figure, other: Figure, itself: bool = False) -> str:
+    """One less the other, image by image; empty where it is the same network, or one is missing."""
+    if itself or not (one and other):
         return ""
-    difference = dice - seeds_of_reference.mean(0)
-    return f"{difference.mean():+.4f} {between(metrics.interval(np.mean, difference, groups=whose))}"
+    difference = one.less(other)
+    return f"{difference.mean:+.4f} {between(difference.interval())}"
 
 
 def _protocol(protocol: str, done: Done) -> str:
