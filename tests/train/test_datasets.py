@@ -76,6 +76,15 @@ def test_a_photograph_that_a_set_holds_twice_is_in_one_group(data_root, name):
     assert not [alike for alike in groups.values() if len(alike) > 1]
 
 
+def test_pairs_that_were_found_too_late_leak_nothing_into_a_figure():
+    """They still cross (else they belong into same_eye.csv), but never from training into a test part."""
+    with open(FOLDER / "crossing.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            split = read_split(row["set"])
+            parts = {split[row["a"]][1], split[row["b"]][1]}
+            assert len(parts) == 2 and parts != {"train", "test"}, row
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", SETS)
 def test_committed_split_is_what_the_rule_makes(data_root, tmp_path, name):

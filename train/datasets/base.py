@@ -92,7 +92,8 @@ def same_eye_groups(set_name: str) -> dict[str, str]:
 
     ``train/splits/same_eye.csv`` lists the pairs: neighbours in number whose locally normalized green disc
     regions (2 disc diameters, 48 px, best of 5 x 5 shifts) correlate by 0.75 or more, and look-alikes above
-    0.9 at any distance, looked at by eye. Too many pairs cost nothing; a missed one would leak.
+    0.9 at any distance, looked at by eye; without a correlation: matched by SIFT features and looked at. Too many
+    pairs cost nothing; a missed one would leak. Those that were found too late are in ``crossing.csv``.
     """
     group: dict[str, str] = {}
     with open(SAME_EYE, newline="") as file:

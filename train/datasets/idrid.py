@@ -55,8 +55,8 @@ def _stem(name: str) -> str:
 class IdridGrading(DataSet):
     """516 full fields (512 px wide) with diabetic retinopathy grade (0-4) and macular oedema risk (0-2).
 
-    An image that is also in part A belongs to A's group, whatever its official split here says. Six images are
-    there twice, some with two grades; a pair goes together.
+    An image that is also in part A, or shows an eye that is there, belongs to A's group, whatever its official
+    split here says. Six images are there twice, some with two grades; a pair goes together.
     """
 
     name = "idrid_b"
@@ -89,7 +89,7 @@ class IdridGrading(DataSet):
                     Sample(
                         self.name,
                         id,
-                        part_a.get(eye, f"idrid_b:{eye}"),
+                        part_a.get(eye, eye if eye.startswith("idrid_a:") else f"idrid_b:{eye}"),
                         self.folder / "images_512" / split / f"{row[0]}.jpg",
                         labels={"dr_grade": float(row[1]), "dme_risk": float(row[2])},
                         stratum=row[1],
