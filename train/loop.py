@@ -92,6 +92,14 @@ class Machine:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         return cls(torch.device(device or (f"cuda:{local}" if cuda else "cpu")), rank, world)
 
+    def agreed(self, figures: dict[str, float]) -> dict[str, float]:
+        """Rank 0's, on every rank: each has BatchNorm statistics of its own, and all must stop at one epoch."""
+        if self.world == 1:
+            return figures
+        box = [figures]
+        torch.distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
     def leave(self) -> None:
         """Leave the process group once all have come this far; its threads abort a process that just ends."""
         if self.world > 1:
@@ -120,7 +128,8 @@ def train(
     """
     torch.manual_seed(recipe.seed)
     torch.use_deterministic_algorithms(recipe.deterministic, warn_only=True)
-    training, validation = _load(recipe, root, report)
+    by_labels = not recipe.training.teacher and imitated is None
+    training, validation = _load(recipe, root, report, by_labels)
     if network is None:
         network = build(recipe.network, recipe.outputs)
         if recipe.training.init:
@@ -145,7 +154,8 @@ def train(
                 recipe, parallel, averaged, optimizer, training, state.epoch, machine, workers, teacher, imitated
             )
             kept = averaged.module if averaged is not None else network
-            figures = {"epoch": state.epoch, "loss": loss, **validate(recipe, kept, validation, machine)}
+            found = machine.agreed(validate(recipe, kept, validation, machine))
+            figures = {"epoch": state.epoch, "loss": loss, **found}
             state.seconds += time.monotonic() - start
             state.history.append(figures)
             better = figures["score"] > state.best
@@ -216,12 +226,12 @@ def start_from(network: nn.Module, source: Path) -> None:
         network.load_state_dict(weights)
 
 
-def _load(recipe: Recipe, root: Path, report: Report) -> tuple[Examples, Examples]:
+def _load(recipe: Recipe, root: Path, report: Report, by_labels: bool) -> tuple[Examples, Examples]:
     training: list[Prepared] = []
     validation: list[Prepared] = []
     for name, times in recipe.data.sets.items():
         part = [prepare(recipe.task, s) for s in _some(load_split(root, name, "train"), recipe.data.images)]
-        if not recipe.training.teacher:
+        if by_labels:
             _must_be_labelled(recipe, name, part)
         training += part * times
         report(f"{name}: {len(part)} training images x {times}")

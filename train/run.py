@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from train.recipe import Recipe, read_recipe
 
 RUNS = Path("runs")
 RECIPES = ("recipe.toml", "recipe.json")  # as somebody wrote it, or as a study made it
+COPY = "released.sha256"  # in a copy of a released run: the SHA-256 of the weights that it came with
 RELEASED = Path(__file__).with_name("released")  # the runs that the shipped bundles were made of
 
 
@@ -34,18 +36,34 @@ class Run:
 def find_run(name: str | Path) -> Path:
     """The folder of a run: a path, NAME for ``runs/NAME``, or else the released run of that name.
 
-    A released run is copied to ``runs/NAME``: what is made of it does not end up among the sources.
+    A released run is copied to ``runs/NAME``: what is made of it does not end up among the sources. The copy is
+    made anew when other weights were released, unless somebody has trained there since.
 
     Raises RunError where there is no such run, or none with weights yet.
     """
     path = Path(name)
     if not path.is_dir():
         path = RUNS / path
-        if not path.is_dir() and (RELEASED / name).is_dir():
-            shutil.copytree(RELEASED / name, path)
+        if (RELEASED / name).is_dir():
+            _copy(RELEASED / name, path)
     if not any((path / name).is_file() for name in RECIPES) or not (path / "best.pt").is_file():
         raise RunError(f"{name}: no finished training here (recipe.toml, best.pt); run: tenohira train RECIPE")
     return path
+
+
+def _copy(released: Path, path: Path) -> None:
+    """Keep ``path`` a copy of a released run; a run of one's own there is left alone."""
+    note, weights = path / COPY, _sha256(released / "best.pt")
+    if path.is_dir() and not (note.is_file() and note.read_text() == _sha256(path / "best.pt")):
+        return
+    if not path.is_dir() or note.read_text() != weights:
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(released, path)
+        note.write_text(weights)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def recipe_of(folder: Path) -> Recipe:

@@ -96,7 +96,12 @@ def test_a_released_run_is_copied_before_it_is_used(tmp_path, monkeypatch, whole
     monkeypatch.setattr(run_module, "RELEASED", tmp_path / "released")
     shutil.copytree(whole[0], tmp_path / "released" / "toy")
     assert load_run("toy").folder == run_module.RUNS / "toy"
-    (tmp_path / "runs" / "toy" / "best.pt").unlink()
+    copied, released = (tmp_path / f / "toy" / "best.pt" for f in ("runs", "released"))
+    released.write_bytes(released.read_bytes() + b"newer")  # a checkout has brought other weights
+    assert find_run("toy") and copied.read_bytes() == released.read_bytes()
+    copied.write_bytes(b"trained here")
+    assert find_run("toy") and copied.read_bytes() == b"trained here"
+    copied.unlink()
     with pytest.raises(RunError, match="tenohira train"):  # one's own run comes first, even an unfinished one
         find_run("toy")
 
@@ -159,28 +164,53 @@ machine.leave()
 """
 
 
-def test_two_processes_have_the_gradients_of_one(tmp_path):
-    script = tmp_path / "rank.py"
-    script.write_text(RANK)
+def in_ranks(world, script, *arguments):
+    """Run a script in so many processes, to the end of each."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    for world in (1, 2):
-        ranks = []
-        for rank in range(world):
-            env = {
-                **os.environ,
-                "RANK": str(rank),
-                "WORLD_SIZE": str(world),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-            }
-            command = [sys.executable, str(script), str(tmp_path / f"{world}.pt")]
-            ranks.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE))
+    ranks = []
+    for rank in range(world):
+        env = {
+            **os.environ,
+            "RANK": str(rank),
+            "WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "OMP_NUM_THREADS": "1",
+        }
+        command = [sys.executable, str(script), *map(str, arguments)]
+        ranks.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE))
+    try:
         for process in ranks:
             _, errors = process.communicate(timeout=240)
             assert process.returncode == 0, errors.decode()[-2000:]
+    finally:
+        for process in ranks:
+            process.kill()
+
+
+AGREED = """
+from train.loop import Machine
+
+machine = Machine.here("cpu")
+assert machine.agreed({"score": 0.5 + machine.rank}) == {"score": 0.5}
+machine.leave()
+"""
+
+
+def test_all_processes_stop_by_the_same_figures(tmp_path):
+    """Each validates with BatchNorm statistics of its own; one that stopped earlier would leave others waiting."""
+    script = tmp_path / "agreed.py"
+    script.write_text(AGREED)
+    in_ranks(2, script)
+
+
+def test_two_processes_have_the_gradients_of_one(tmp_path):
+    script = tmp_path / "rank.py"
+    script.write_text(RANK)
+    for world in (1, 2):
+        in_ranks(world, script, tmp_path / f"{world}.pt")
     one, two = (torch.load(tmp_path / f"{w}.pt") for w in (1, 2))
     for a, b in zip(one, two):
         assert torch.allclose(a, b, atol=1e-6), (a - b).abs().max()

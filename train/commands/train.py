@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from train.datasets import data_root
-from train.errors import RunError
+from train.errors import RecipeError, RunError
 from train.loop import Machine, train
 from train.recipe import FOLDER, read_recipe
 from train.run import RUNS
@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train or describe. Returns 0."""
     recipe = read_recipe(args.recipe)
+    if args.epochs is not None and args.epochs < 1:
+        raise RecipeError(f"--epochs is {args.epochs}; give a number of at least 1")
     if args.describe:
         from train.describe import describe
 
