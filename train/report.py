@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from train import metrics
+from train.datasets.splits import group_of
 from train.evaluation import Case, column, compared, graded, groups, having, pairs, scored
 
 Row = dict[str, str]
@@ -183,14 +184,15 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 
 def write_cases(path: Path, cases: Sequence[tuple[str, Case]]) -> None:
-    """Every case of every system, so that any figure can be computed again."""
+    """Every case of every system, with whose it is as far as the split knows, so that any figure can be computed
+    again."""
     names = sorted({name for _, c in cases for name in c.values})
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["system", "set", "id", *names, "refused"])
+        writer.writerow(["system", "set", "id", "patient", *names, "refused"])
         for system, c in cases:
             cells = (f"{c.values[n]:.6g}" if n in c.values else "" for n in names)
-            writer.writerow([system, c.set, c.id, *cells, c.refused])
+            writer.writerow([system, c.set, c.id, group_of(c.set, c.id), *cells, c.refused])
 
 
 def between(pair: tuple[float, float], digits: int = 4) -> str:

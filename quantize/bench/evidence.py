@@ -123,11 +123,11 @@ def read_counts(path: Path) -> Counts:
     return Counts(origin, stages, run.get("bundles", {}))
 
 
-def read_measured(path: Path, known: Knowledge, subjects: Sequence[Subject]) -> Measurements:
-    """What a run on a real board measured of these networks: the file of ``bench --json`` made there, or the
-    results.json of ``tenohira hil`` with that rig. Other versions of a bundle are passed over. Raises BenchError
-    where it is neither, is void or of a busy board, is of a machine that is none of the boards, or has nothing of
-    these."""
+def read_measured(path: Path, known: Knowledge, subjects: Sequence[Subject], runs: dict[str, int]) -> Measurements:
+    """What a run on a real board measured of these networks, which run so often for a photograph (``runs``, by
+    task): the file of ``bench --json`` made there, or the results.json of ``tenohira hil`` with that rig. Other
+    versions of a bundle are passed over. Raises BenchError where it is neither, is void or of a busy board, is of
+    a machine that is none of the boards, or has nothing of these."""
     run = _json(path)
     if "candidates" in run:
         report = _as_report(path, run)
@@ -137,7 +137,7 @@ def read_measured(path: Path, known: Knowledge, subjects: Sequence[Subject]) -> 
     elif "measurements" in run:
         if run.get("void"):
             raise BenchError(f"{path} is void ({run['void']}): its times say nothing; run the rig again")
-        found, model = _of_hil(run, subjects), str(run.get("machine", {}).get("model", ""))
+        found, model = _of_hil(run, subjects, runs), str(run.get("machine", {}).get("model", ""))
     else:
         raise BenchError(f"{path} is no run; give a file of 'tenohira bench --json' or hil's results.json")
     board = next((b.name for b in known.boards if model.startswith(b.model)), None)
@@ -178,15 +178,15 @@ def _of_bench(report: Report, subjects: Sequence[Subject]) -> Found:
     return found
 
 
-def _of_hil(run: dict[str, Any], subjects: Sequence[Subject]) -> Found:
-    """Of ``screen``, which runs on one thread there; each network has one run in it."""
+def _of_hil(run: dict[str, Any], subjects: Sequence[Subject], runs: dict[str, int]) -> Found:
+    """Of ``screen``, which runs on one thread there; a stage holds all runs of its network."""
     series = {name: m.get("samples") for name, m in run["measurements"].items() if isinstance(m, dict)}
     samples = {name: np.array(values) for name, values in series.items() if values}
     tasks = newest([s for s in subjects if s.bundle and same_file(s.bundle, run.get("bundles", {}))])
     found = {}
     for task, s in tasks.items():
         if (stage := samples.get(f"screen.stage.{task}.warm")) is not None:
-            found[s.what, 1] = statistics.estimate(stage)
+            found[s.what, 1] = statistics.estimate(stage / runs.get(task, 1))
     total, decode = (samples.get(name) for name in ("screen.warm", "screen.stage.decode.warm"))
     if total is not None and tasks.keys() >= set(GLAUCOMA):
         found[SCREENING, 1] = statistics.estimate(total)

@@ -126,14 +126,14 @@ def _estimate(args: argparse.Namespace) -> int:
     known, subjects = read_knowledge(), candidates.subjects(args.bundles, args.keys)
     counts_file = args.instructions or (COUNTS if COUNTS.is_file() else None)
     counts = read_counts(counts_file) if counts_file else None
-    measured: Measurements = {}
-    for path in args.measured:
-        measured |= read_measured(path, known, subjects)
-    runs = {}
+    runs: dict[str, int] = {}
     if {s.bundle.manifest.task for s in subjects if s.bundle}.issuperset(GLAUCOMA):
         with tempfile.TemporaryDirectory(prefix="tenohira-bench-") as work:
             photograph = candidates.simulated_photograph(Path(work))
             runs = network_runs([str(photograph), *candidates.folders_of(args.bundles, args.keys)])
+    measured: Measurements = {}
+    for path in args.measured:
+        measured |= read_measured(path, known, subjects, runs)
     estimates = estimate(subjects, runs, counts, measured, known)
     print(table.estimated(estimates))
     if args.json:

@@ -21,7 +21,7 @@ from tests.device.test_runtime import TINY, picture
 from tests.train.toy import RECIPE, make_octa
 from train import evaluation, plots, report
 from train.datasets import MaskFile, Sample, load_split
-from train.datasets.splits import read_split
+from train.datasets.splits import group_of, read_split
 from train.evaluation import Case, device_cases, evaluate_predictor, has_reference, headline, network_cases
 from train.inputs import device_inputs
 from train.networks import build as build_network
@@ -302,12 +302,13 @@ def test_markdown_and_csv_hold_the_same_cells(tmp_path):
 
 def test_cases_are_written_with_what_is_undefined(tmp_path):
     cases = [
-        ("torch", Case("s", "1", values={"dice_disc": 0.25, "hd95_disc": math.nan})),
+        ("torch", Case("chase_db1", "Image_01L", values={"dice_disc": 0.25, "hd95_disc": math.nan})),
         ("device", Case("s", "2", values={"dice_disc": 0.0}, refused="no optic disc found")),
     ]
     report.write_cases(tmp_path / "cases.csv", cases)
     first, second = read_csv(tmp_path / "cases.csv")
     assert (first["dice_disc"], first["hd95_disc"], first["refused"]) == ("0.25", "nan", "")
+    assert (first["patient"], second["patient"]) == (group_of("chase_db1", "Image_01R"), "s 2")
     assert (second["dice_disc"], second["hd95_disc"], second["refused"]) == ("0", "", "no optic disc found")
 
 

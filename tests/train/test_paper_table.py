@@ -44,6 +44,13 @@ def test_each_alone_and_all_together(tmp_path):
     assert area["eyes (glaucoma)"] == "80 (40)"
 
 
+def test_several_systems_are_no_more_eyes(tmp_path):
+    rows = [{"system": system, **eye} for system in ("float", "int8") for eye in eyes()]
+    with pytest.raises(DataError, match=r"several systems \(float, int8\); keep those of one"):
+        read_table(write(tmp_path / "t.csv", rows), ["area"])
+    assert len(read_table(write(tmp_path / "o.csv", rows[:80]), ["area"]).label) == 80
+
+
 def test_values_that_only_name_the_patient_tell_nothing(tmp_path):
     """Both eyes of a patient in one fold: else a model that remembers patients would look clever."""
     rng = np.random.default_rng(1)

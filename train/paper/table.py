@@ -39,7 +39,8 @@ class Table:
 def read_table(path: Path, columns: Sequence[str]) -> Table:
     """A CSV with the columns ``label`` (1 glaucoma, 0 none), ``patient`` where known, and the named numbers.
 
-    Raises DataError where a column is absent, a cell is no number, or a class has fewer than ``FOLDS`` eyes.
+    Raises DataError where a column is absent, a cell is no number, there are several systems (each eye would count
+    so many times), or a class has fewer than ``FOLDS`` eyes.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -49,6 +50,8 @@ def read_table(path: Path, columns: Sequence[str]) -> Table:
     there = list(rows[0]) if rows else []
     if missing := [c for c in ("label", *columns) if c not in there]:
         raise DataError(f"{path.name} has no column {missing[0]!r}; it has {', '.join(there) or 'no rows'}")
+    if len(systems := dict.fromkeys(r.get("system") or "" for r in rows)) > 1:
+        raise DataError(f"{path.name} has rows of several systems ({', '.join(systems)}); keep those of one")
     kept = [(i, r) for i, r in enumerate(rows) if all((r[c] or "").strip() for c in ("label", *columns))]
     values = np.array([[_number(path, i, c, r[c]) for c in columns] for i, r in kept]).reshape(-1, len(columns))
     label = np.array([_number(path, i, "label", r["label"]) for i, r in kept])
