@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +36,8 @@ from quantize.tools import versions
 from train.datasets import SETS, Sample, data_root
 from train.datasets.splits import split_sha256
 from train.errors import RecipeError
-from train.evaluation import has_reference, headline, network_cases
-from train.predictors import int8_stage, torch_stage
+from train.evaluation import Case, has_reference, headline, network_cases
+from train.predictors import Predictor, int8_stage, torch_stage
 from train.recipe import Recipe, as_dict
 from train.run import Run, load_run
 
@@ -129,14 +130,7 @@ def run(args: argparse.Namespace) -> int:
     parity.require(converted.checks)
 
     stages = {"float": torch_stage(trained.network), "int8": int8_stage(converted.int8_tflite)}
-    measured = {"validation": pooled["val"]} | {f"test {name}": s for name, s in parts["test"].items()}
-    measured = {name: [s for s in of if has_reference(recipe.task, s)] for name, of in measured.items()}
-    cases = {
-        f"{part}, {stage}": network_cases(recipe.task, samples, predictor, recipe.size)
-        for part, samples in measured.items()
-        for stage, predictor in stages.items()
-        if samples
-    }
+    cases = _cases(recipe, {"validation": pooled["val"]}, stages)
     metrics |= {name: headline(found) for name, found in cases.items()}
     exact = simulation.graph if tuned else Graph(onnx.load_from_string(converted.onnx))
     noises = sensitivity.operator_noise(
@@ -168,7 +162,11 @@ def run(args: argparse.Namespace) -> int:
     print(f"clinical gate, int8 against float, validation part:\n{gate_table(rows)}")
     print("operators that lose most, signal to noise of their own:", *worst, sep="\n  ")
     gate.require(rows, worst)
-    manifest = msgspec.structs.replace(manifest, gate=rows)
+    # Only now: what is refused, and tried again with other settings, must not have seen the test part.
+    cases = _cases(recipe, {f"test {name}": s for name, s in parts["test"].items()}, stages)
+    metrics |= {name: headline(found) for name, found in cases.items()}
+    _write_report(trained.folder, report | {"gate": msgspec.to_builtins(rows), "metrics": metrics})
+    manifest = msgspec.structs.replace(manifest, gate=rows, metrics=metrics)
 
     golden = golden_input(recipe.size)
     path = bundle.write(
@@ -182,6 +180,19 @@ def run(args: argparse.Namespace) -> int:
     )
     print(f"{path}: {path.stat().st_size / 1000:.0f} kB, {sum(converted.operators.values())} operators, all int8")
     return 0
+
+
+def _cases(
+    recipe: Recipe, parts: Mapping[str, Sequence[Sample]], stages: Mapping[str, Predictor]
+) -> dict[str, list[Case]]:
+    """What each stage of the network does on the samples of each part that have a reference."""
+    measured = {name: [s for s in of if has_reference(recipe.task, s)] for name, of in parts.items()}
+    return {
+        f"{part}, {stage}": network_cases(recipe.task, samples, predictor, recipe.size)
+        for part, samples in measured.items()
+        for stage, predictor in stages.items()
+        if samples
+    }
 
 
 def with_settings(trained: Run, calibration: int | None, epochs: int | None) -> Run:
@@ -255,6 +266,7 @@ def with_rule(
     """The manifest with what is fitted to a network on the validation part: a classifier's probability constants
     and operating points, measured by the whole device pipeline (with the shipped disc_finder and disc_cup), or how
     certain disc_cup and haemorrhage must be."""
+    validation = {name: [s for s in of if has_reference(recipe.task, s)] for name, of in validation.items()}
     if recipe.task_spec.kind == "classification":
         classifier = Model(network, decision.provisional(manifest))
         models = Pipeline.load(tasks=("disc_finder", "disc_cup")).models | {manifest.task: classifier}
@@ -265,7 +277,7 @@ def with_rule(
             decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
         )
         return msgspec.structs.replace(manifest, probability=constants, operating_points=points)
-    samples = [s for of_set in validation.values() for s in of_set if has_reference(recipe.task, s)]
+    samples = [s for of_set in validation.values() for s in of_set]
     if recipe.task == "haemorrhage":  # a healthy fovea, dust and ends of vessels look a little like them
         return msgspec.structs.replace(manifest, certainty=certainty.least_peak(recipe, network, samples))
     if recipe.task == "disc_cup":  # its region comes from another network, and may hold no disc at all

@@ -70,6 +70,7 @@ def test_a_run_becomes_a_bundle_that_the_device_loads(run_folder, root, tmp_path
     assert (manifest.task, manifest.classes, manifest.version) == ("faz", ("faz",), "1.2.3")
     assert manifest.operators["CONV_2D"] == 37
     assert manifest.metrics["validation, int8"].keys() == manifest.metrics["validation, float"].keys()
+    assert manifest.metrics.keys() > {"test octa_faz, float", "test octa_faz, int8"}
     assert [row.bound for row in manifest.gate] == [
         "dice_drop", "area_shift_percent", "area_limits_percent", "changed_verdicts"
     ]  # fmt: skip
@@ -94,6 +95,7 @@ def test_a_broken_bound_writes_a_report_but_no_bundle(bound, run_folder, root, c
     assert f"clinical gate failed on the validation part: {bound} of" in said and "CONV_2D" in said
     assert not list(run_folder.glob("*.tnh"))
     report = json.loads((run_folder / "report.json").read_text())
+    assert report["metrics"].keys() == {"validation, float", "validation, int8"}  # the test part stays closed
     assert [row["bound"] for row in report["gate"] if not row["passed"]] == [bound]
     assert report["noise"] and (run_folder / "noise.png").is_file()
 
