@@ -39,6 +39,8 @@ OF_IMAGE = (
     "Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "LossyImageCompression",
     "LossyImageCompressionRatio", "LossyImageCompressionMethod",
 )  # fmt: skip
+SEXES = ("M", "F", "O")
+# Shapes of dates and times; strptime says whether there is such a day, but takes fewer digits and spaces as well.
 DATE, TIME = re.compile(r"\d{8}"), re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
 # "Not recorded" where a module asks for an attribute that may be empty (type 2).
 EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime",
@@ -101,15 +103,34 @@ def of_visit(visit: Visit) -> Dataset:
 
 
 def of_source(source: Dataset) -> Dataset:
-    """Patient and study of a DICOM image that was screened, as it has them; dates that are none are left empty."""
+    """Patient and study of a DICOM image that was screened, as it has them. Dates and times that are none (a birth
+    in month 00 is common) and a sex that DICOM does not know (U, W, female) are left empty."""
     data = Dataset()
     for keyword in OF_PATIENT:
         if keyword in source:
             data[keyword] = copy.deepcopy(source[keyword])
     for keyword in ("StudyDate", "StudyTime", "PatientBirthDate"):
-        if not (TIME if keyword == "StudyTime" else DATE).fullmatch(str(source.get(keyword) or "")):
+        if not (_is_time if keyword == "StudyTime" else _is_date)(str(source.get(keyword) or "")):
             setattr(data, keyword, "")
+    if data.get("PatientSex") not in SEXES:
+        data.PatientSex = ""
     return _filled(data)
+
+
+def _is_date(value: str) -> bool:
+    return bool(DATE.fullmatch(value)) and _parses(value, "%Y%m%d")
+
+
+def _is_time(value: str) -> bool:
+    return bool(TIME.fullmatch(value)) and _parses(value[:6].ljust(6, "0"), "%H%M%S")
+
+
+def _parses(value: str, form: str) -> bool:
+    try:
+        datetime.strptime(value, form)
+    except ValueError:
+        return False
+    return True
 
 
 def _filled(data: Dataset) -> Dataset:

@@ -161,6 +161,22 @@ def test_odd_dicom_images_are_no_problem(tmp_path, verify, more):
         assert {str(dcmread(p).PatientName) for p in paths} == {name}
 
 
+@pytest.mark.parametrize(("keyword", "value", "kept"), [
+    ("PatientSex", "U", ""), ("PatientSex", "W", ""), ("PatientSex", "m", ""), ("PatientSex", "female", ""),
+    ("PatientSex", "O", "O"), ("PatientBirthDate", "19700000", ""), ("PatientBirthDate", "19700231", ""),
+    ("PatientBirthDate", "1970 1 2", ""), ("PatientBirthDate", "19700228", "19700228"),
+    ("StudyDate", "20241399", ""), ("StudyTime", "250000", ""), ("StudyTime", "1260", ""),
+    ("StudyTime", "1230", "1230"), ("StudyTime", "123059.25", "123059.25"),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Invalid value for VR:UserWarning")
+def test_what_other_makers_say_of_a_person_costs_no_object(tmp_path, verify, keyword, value, kept):
+    image_object(tmp_path / "a.dcm", **{keyword: value})
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    assert [str(dcmread(p)[keyword].value) for p in paths] == [kept, kept]
+    verify(paths)
+
+
 @pytest.mark.parametrize(
     "more", [{"SeriesInstanceUID": None}, {"NumberOfFrames": 2, "PixelData": paint().tobytes() * 2}]
 )
