@@ -66,7 +66,7 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
     (capture,) = visit.captures
     source = _source(path)
     shared = common.of_visit(visit) if source is None else common.of_source(source)
-    if "StudyInstanceUID" not in shared:
+    if not shared.get("StudyInstanceUID"):  # absent, or there and empty
         shared.StudyInstanceUID = common.uid(seed)
     found = {}
     if source is None or not _can_be_referred_to(source):
@@ -123,8 +123,8 @@ def _source(path: Path) -> Dataset | None:
 
 
 def _can_be_referred_to(source: Dataset) -> bool:
-    """Whether it says who it is, and is one picture."""
-    named = all(k in source for k in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
+    """Whether it says who it is (identifiers may be there and empty), and is one picture."""
+    named = all(source.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
     return named and int(source.get("NumberOfFrames") or 1) == 1
 
 

@@ -190,6 +190,20 @@ def test_a_dicom_image_that_cannot_be_referred_to_is_written_in_its_own_study(tm
         assert data.StudyInstanceUID == source.StudyInstanceUID and data.PatientID == "4711"
 
 
+@pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"])
+def test_an_empty_identifier_is_none(tmp_path, verify, keyword):
+    source = dcmread(image_object(tmp_path / "a.dcm", **{keyword: ""}))
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    paths = [tmp_path / "out" / p for p in row["dicom"].values()]
+    assert list(row["dicom"]) == ["photograph", "segmentation", "report"]
+    verify(paths)
+    objects = [dcmread(p) for p in paths]
+    studies = {d.StudyInstanceUID for d in objects}
+    assert len(studies) == 1 and "" not in studies
+    assert keyword == "StudyInstanceUID" or studies == {source.StudyInstanceUID}
+    assert all(d.SOPClassUID and d.SOPInstanceUID and d.SeriesInstanceUID for d in objects)
+
+
 def test_what_is_ungradable_has_a_report_that_says_so(tmp_path, verify, monkeypatch):
     monkeypatch.setattr(pipeline, "assess", lambda p, f: Quality("reject", 0.1, "defocus", "Focus again."))
     (row,) = screen([jpeg(tmp_path / "a.jpg")], tmp_path / "out", "--eye", "OD")
