@@ -60,12 +60,14 @@ class Picture:
         comments) and what follows it in the file; what is compressed stays as it is, to the byte.
         """
         segments = _segments(data)
-        frame = next((marker for marker, _, _ in segments if marker in DEFINE_FRAMES), None)
+        frame, start = next(((marker, at) for marker, at, _ in segments if marker in DEFINE_FRAMES), (None, 0))
         if frame != BASELINE or segments[-1][0] != END_OF_IMAGE:
             return None
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             turned = image.getexif().get(0x0112, 1) != 1
             is_rgb = image.info.get("adobe_transform") == 0 and image.mode == "RGB"
+            if "jfif" not in image.info and "adobe" not in image.info:  # then decoders go by the components' names
+                is_rgb = data[start + 10 : start + 19 : 3] == b"RGB"
             if turned or is_rgb or image.mode not in ("RGB", "L"):
                 return None
             channels = len(image.getbands())

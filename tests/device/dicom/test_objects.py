@@ -243,6 +243,19 @@ def test_only_baseline_jpegs_that_are_upright_are_taken_over(clinic, kind):
     assert op.Picture.of_jpeg(data) is None
 
 
+def test_only_jpegs_of_ycbcr_are_taken_over_whatever_says_which_colours_they_have(clinic):
+    """Adobe's segment says it, or without any the names of the components: an object may say YBR_FULL_422 only."""
+    rgb = encoded(Image.fromarray(clinic.painted()), keep_rgb=True)
+    start, end = next((at, end) for marker, at, end in op._segments(rgb) if marker == 0xEE)
+    named = rgb[:start] + rgb[end:]
+    assert op.Picture.of_jpeg(rgb) is None and op.Picture.of_jpeg(named) is None
+    header = application(0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
+    assert op.Picture.of_jpeg(named[:2] + header + named[2:]) is not None  # JFIF is YCbCr, whatever the names
+    plain = encoded(Image.fromarray(clinic.painted()))
+    start, end = next((at, end) for marker, at, end in op._segments(plain) if marker == 0xE0)
+    assert op.Picture.of_jpeg(plain[:start] + plain[end:]) is not None
+
+
 def test_a_retry_gives_the_same_objects_to_the_byte(clinic):
     visit = clinic.visit(shots=2)
     first = [write.encode(d) for d in made(visit, clinic)]
