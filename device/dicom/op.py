@@ -30,6 +30,7 @@ from device.record import Capture, Visit
 
 UNKNOWN_CAMERA = common.private("unknown-camera", "Camera that is not known, without calibrated scale")
 HANDHELD = common.private("handheld-fundus", "Hand-held fundus camera without calibrated scale")
+JPEG_METHOD = "ISO_10918_1"
 BASELINE, DEFINE_FRAMES = 0xC0, set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 # From here on are markers that no decoder needs, but for those whose segments begin like this: they say which
@@ -43,7 +44,8 @@ AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # neither compressed data
 class Picture:
     """Pixels on their way into an object: as an encapsulated baseline JPEG (``jpeg``), or as they are.
 
-    ``ratio`` is the size of the pixels by that of the compressed file, None where nothing was lost."""
+    ``ratio`` is the size of the pixels by that of the compressed file, None where nothing was lost; ``method`` is
+    how it was compressed (a term of PS3.3 C.7.6.1.1.5.1)."""
 
     height: int
     width: int
@@ -51,6 +53,7 @@ class Picture:
     jpeg: bytes | None = None
     pixels: UInt8Image | None = None
     ratio: float | None = None
+    method: str = JPEG_METHOD
 
     @classmethod
     def of_jpeg(cls, data: bytes, *, anonymous: bool = True) -> Picture | None:
@@ -76,10 +79,11 @@ class Picture:
             return cls(image.height, image.width, channels, jpeg=kept, ratio=raw / len(kept))
 
     @classmethod
-    def of_pixels(cls, pixels: UInt8Image, lossy_bytes: int | None = None) -> Picture:
+    def of_pixels(cls, pixels: UInt8Image, lossy_bytes: int | None = None, method: str = JPEG_METHOD) -> Picture:
         """Pixels, H x W x 3; ``lossy_bytes`` is the size of the file where it was compressed with loss."""
         height, width, channels = pixels.shape
-        return cls(height, width, channels, pixels=pixels, ratio=lossy_bytes and pixels.size / lossy_bytes)
+        ratio = lossy_bytes and pixels.size / lossy_bytes
+        return cls(height, width, channels, pixels=pixels, ratio=ratio, method=method)
 
 
 def photograph(capture: Capture, visit: Visit, picture: Picture, shared: Dataset, number: int = 1) -> Dataset:
@@ -150,7 +154,7 @@ def _pixels(data: Dataset, picture: Picture) -> None:
     data.LossyImageCompression = "00" if picture.ratio is None else "01"
     if picture.ratio is not None:
         data.LossyImageCompressionRatio = f"{picture.ratio:.6g}"
-        data.LossyImageCompressionMethod = "ISO_10918_1"
+        data.LossyImageCompressionMethod = picture.method
     if picture.jpeg is not None:
         data.PixelData = encapsulate([picture.jpeg])
         data["PixelData"].VR = "OB"

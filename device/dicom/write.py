@@ -12,21 +12,29 @@ from typing import cast
 
 import cv2
 import numpy as np
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from device.dicom import common, op, seg, sr
 from device.errors import DicomError
 from device.eyes import eye_result, hidden
 from device.frame import Frame
 from device.geometry import UInt8Image
-from device.imaging import read_image
+from device.imaging import FORMATS, read_image
 from device.record import EYES, Capture, Eye, Shot, Visit
 from device.results import Row, write_file
 from device.verdict import Outcome
 
 JPEG = b"\xff\xd8"
+JPEG_IN_TIFF = ("jpeg", "tiff_jpeg")  # Pillow's words
+# Transfer syntaxes that lose something (those of ISO 10918), or may (the others), and what that is called.
+LOSSY = {
+    JPEGBaseline8Bit: op.JPEG_METHOD, JPEGExtended12Bit: op.JPEG_METHOD, JPEGLSNearLossless: "ISO_14495_1",
+    JPEG2000: "ISO_15444_1", HTJ2K: "ISO_15444_15",
+}  # fmt: skip
 StorePicture = Callable[[str], Path]
 
 
@@ -70,13 +78,9 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
         shared.StudyInstanceUID = common.uid(seed)
     found = {}
     if source is None or not _can_be_referred_to(source):
-        was_lossy = data.startswith(JPEG) or (source is not None and source.get("LossyImageCompression") == "01")
-        lossy = len(data) if was_lossy else None
-        picture = op.Picture.of_jpeg(data)
-        if picture is None:
-            pixels = frame.pixels if frame.whole is None else read_image(path).pixels
-            picture = op.Picture.of_pixels(pixels, lossy)
-        found["photograph"] = op.photograph(capture, visit, picture, shared)
+        found["photograph"] = op.photograph(capture, visit, _picture_of_file(path, data, frame, source), shared)
+        if source is not None:
+            _keep_stated_loss(found["photograph"], source)
         source = found["photograph"]
     headers = {capture.uid: common.header(source)}
     for made in _answer(visit, capture.laterality, shared, headers, lambda c: masks):
@@ -125,7 +129,46 @@ def _source(path: Path) -> Dataset | None:
 def _can_be_referred_to(source: Dataset) -> bool:
     """Whether it says who it is (identifiers may be there and empty), and is one picture."""
     named = all(source.get(k) for k in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
-    return named and int(source.get("NumberOfFrames") or 1) == 1
+    return named and _frames(source) == 1
+
+
+def _frames(source: Dataset) -> int:
+    return int(source.get("NumberOfFrames") or 1)
+
+
+def _picture_of_file(path: Path, data: bytes, frame: Frame, source: Dataset | None) -> op.Picture:
+    """The picture of a file: its JPEG where that can be taken over, or else its pixels and what they have lost."""
+    if (picture := op.Picture.of_jpeg(data)) is not None:
+        return picture
+    pixels = frame.pixels if frame.whole is None else read_image(path).pixels
+    method = _lost_in_file(data) if source is None else _lost_in_source(source)
+    if method is None:
+        return op.Picture.of_pixels(pixels)
+    size = len(data) if source is None else len(data) // _frames(source)
+    return op.Picture.of_pixels(pixels, size, method)
+
+
+def _keep_stated_loss(photograph: Dataset, source: Dataset) -> None:
+    """What a source tells of all that it has gone through is truer than what the size of its file tells."""
+    stated = [source.get(k) for k in ("LossyImageCompressionRatio", "LossyImageCompressionMethod")]
+    if photograph.LossyImageCompression == "01" and all(stated):
+        photograph.LossyImageCompressionRatio, photograph.LossyImageCompressionMethod = stated
+
+
+def _lost_in_file(data: bytes) -> str | None:
+    """By which compression a picture that is no DICOM file has lost something; None where it has not."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        is_jpeg = data.startswith(JPEG) or image.info.get("compression") in JPEG_IN_TIFF
+    return op.JPEG_METHOD if is_jpeg else None
+
+
+def _lost_in_source(source: Dataset) -> str | None:
+    """The same of a DICOM image. That it has lost nothing is not believed of a JPEG."""
+    stated = source.get("LossyImageCompression")
+    method = LOSSY.get(source.file_meta.get("TransferSyntaxUID"))
+    if stated == "01":
+        return method or op.JPEG_METHOD  # compressed earlier, and most likely like that
+    return None if stated == "00" and method != op.JPEG_METHOD else method
 
 
 def withheld(visit: Visit, eye: Eye) -> bool:

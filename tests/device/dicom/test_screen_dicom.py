@@ -11,8 +11,12 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
     OphthalmicPhotography8BitImageStorage,
     SecondaryCaptureImageStorage,
     VLPhotographicImageStorage,
@@ -24,7 +28,7 @@ from device.dicom import common, write
 from device.imaging import read_image
 from device.pipeline import Pipeline
 from device.quality import Quality
-from tests.device.dicom.test_objects import content, values
+from tests.device.dicom.test_objects import content, encoded, values
 from tests.device.eye import build, paint
 
 
@@ -44,9 +48,11 @@ def jpeg(path: Path, **options) -> Path:
     return path
 
 
-def image_object(path: Path, sop_class=SecondaryCaptureImageStorage, **more) -> Path:
+def image_object(
+    path: Path, sop_class=SecondaryCaptureImageStorage, syntax=ExplicitVRLittleEndian, **more
+) -> Path:
     """A DICOM image of another maker."""
-    meta = common.meta(sop_class, generate_uid(), ExplicitVRLittleEndian)
+    meta = common.meta(sop_class, generate_uid(), syntax)
     data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     data.SOPClassUID, data.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
     data.StudyInstanceUID, data.SeriesInstanceUID = generate_uid(), generate_uid()
@@ -202,6 +208,52 @@ def test_an_empty_identifier_is_none(tmp_path, verify, keyword):
     assert len(studies) == 1 and "" not in studies
     assert keyword == "StudyInstanceUID" or studies == {source.StudyInstanceUID}
     assert all(d.SOPClassUID and d.SOPInstanceUID and d.SeriesInstanceUID for d in objects)
+
+
+@pytest.mark.parametrize(("compression", "lossy"), [("jpeg", "01"), ("tiff_lzw", "00"), (None, "00")])
+def test_a_tiff_says_whether_it_holds_a_jpeg(tmp_path, verify, compression, lossy):
+    Image.fromarray(paint()).save(tmp_path / "a.tif", compression=compression)
+    (row,) = screen([tmp_path / "a.tif"], tmp_path / "out")
+    path = tmp_path / "out" / row["dicom"]["photograph"]
+    verify([path])
+    data = dcmread(path)
+    assert data.LossyImageCompression == lossy
+    assert data.get("LossyImageCompressionMethod") == ("ISO_10918_1" if lossy == "01" else None)
+
+
+@pytest.mark.parametrize(("syntax", "kind", "stated", "method"), [
+    (JPEGBaseline8Bit, "JPEG", None, "ISO_10918_1"),
+    (JPEGBaseline8Bit, "JPEG", "00", "ISO_10918_1"),  # which no JPEG can keep
+    (JPEG2000, "JPEG2000", None, "ISO_15444_1"),
+    (JPEG2000, "JPEG2000", "00", None),
+    (JPEG2000Lossless, "JPEG2000", None, None),
+    (JPEG2000Lossless, "JPEG2000", "01", "ISO_10918_1"),
+])  # fmt: skip
+def test_what_a_dicom_image_has_lost_is_stated(tmp_path, verify, syntax, kind, stated, method):
+    frame = encoded(Image.fromarray(paint()), kind)
+    more = {} if stated is None else {"LossyImageCompression": stated}
+    image_object(tmp_path / "a.dcm", syntax=syntax, NumberOfFrames=2, PixelData=encapsulate([frame, frame]),
+                 PhotometricInterpretation="YBR_FULL_422" if kind == "JPEG" else "YBR_RCT", **more)  # fmt: skip
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    path = tmp_path / "out" / row["dicom"]["photograph"]
+    verify([path])
+    data = dcmread(path)
+    assert data.LossyImageCompression == ("00" if method is None else "01")
+    assert data.get("LossyImageCompressionMethod") == method
+    if method:
+        assert float(data.LossyImageCompressionRatio) == pytest.approx(paint().size / len(frame), rel=0.1)
+
+
+def test_what_a_dicom_image_tells_of_earlier_losses_is_kept(tmp_path, verify):
+    image_object(tmp_path / "a.dcm", NumberOfFrames=2, PixelData=paint().tobytes() * 2, LossyImageCompression="01",
+                 LossyImageCompressionRatio=[10, 20],
+                 LossyImageCompressionMethod=["ISO_10918_1", "ISO_15444_1"])  # fmt: skip
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    path = tmp_path / "out" / row["dicom"]["photograph"]
+    verify([path])
+    data = dcmread(path)
+    assert list(data.LossyImageCompressionRatio) == [10, 20]
+    assert list(data.LossyImageCompressionMethod) == ["ISO_10918_1", "ISO_15444_1"]
 
 
 def test_what_is_ungradable_has_a_report_that_says_so(tmp_path, verify, monkeypatch):
