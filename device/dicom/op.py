@@ -86,11 +86,14 @@ class Picture:
         return cls(height, width, channels, pixels=pixels, ratio=ratio, method=method)
 
 
-def photograph(capture: Capture, visit: Visit, picture: Picture, shared: Dataset, number: int = 1) -> Dataset:
+def photograph(
+    capture: Capture, visit: Visit, picture: Picture, shared: Dataset, number: int = 1, *, burned_in: str = ""
+) -> Dataset:
     """The object of one capture. ``shared`` is of ``common.of_visit``; ``number`` counts a visit's captures.
 
     For files, ``capture.laterality`` may be ``unknown`` (see the module), and ``capture.taken`` empty: then the
-    time of the file (``visit.started``) is given and said to be that, for the object must have one.
+    time of the file (``visit.started``) is given and said to be that, for the object must have one. ``burned_in``
+    is what a DICOM image says of text in its pixels, YES or NO.
     """
     known = capture.laterality in common.LATERALITY
     sop_class = OphthalmicPhotography8BitImageStorage if known else VLPhotographicImageStorage
@@ -98,6 +101,12 @@ def photograph(capture: Capture, visit: Visit, picture: Picture, shared: Dataset
     data = common.begin(sop_class, common.uid(capture.uid), syntax, shared)
     _series_and_equipment(data, visit, "OP" if known else "XC")
     _image(data, capture, visit, number)
+    if visit.device:
+        data.BurnedInAnnotation = "NO"  # the camera writes nothing into its pictures
+    elif burned_in in ("YES", "NO"):
+        data.BurnedInAnnotation = burned_in
+    elif known:  # prints have bars with names; nobody has looked, and only VL Photographic may leave it open
+        data.BurnedInAnnotation = "YES"
     _pixels(data, picture)
     if known:
         if picture.channels == 3:
@@ -125,7 +134,6 @@ def _image(data: Dataset, capture: Capture, visit: Visit, number: int) -> None:
     data.ImageType = ["ORIGINAL", "PRIMARY"]
     data.InstanceNumber = number
     data.PatientOrientation = ""
-    data.BurnedInAnnotation = "NO"
     data.AnatomicRegionSequence = [common.coded(common.RETINA)]
     quality = capture.result.quality.get("grade", "not graded")
     settings = (

@@ -78,7 +78,9 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
         shared.StudyInstanceUID = common.uid(seed)
     found = {}
     if source is None or not _can_be_referred_to(source):
-        found["photograph"] = op.photograph(capture, visit, _picture_of_file(path, data, frame, source), shared)
+        picture = _picture_of_file(path, data, frame, source)
+        burned_in = "" if source is None else str(source.get("BurnedInAnnotation") or "")
+        found["photograph"] = op.photograph(capture, visit, picture, shared, burned_in=burned_in)
         if source is not None:
             _keep_stated_loss(found["photograph"], source)
         source = found["photograph"]

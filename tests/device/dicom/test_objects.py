@@ -125,6 +125,7 @@ def test_the_photograph_is_the_stored_file_to_the_byte(clinic):
         ratio = data.Rows * data.Columns * 3 / size
         assert float(data.LossyImageCompressionRatio) == pytest.approx(ratio, rel=1e-4)
         assert data.ImageLaterality == {"OD": "R", "OS": "L"}[capture.laterality]
+        assert data.BurnedInAnnotation == "NO"  # this camera writes no names into its pictures
 
 
 def test_what_is_written_reads_back_with_eye_time_and_pixels(clinic, tmp_path):

@@ -256,6 +256,26 @@ def test_what_a_dicom_image_tells_of_earlier_losses_is_kept(tmp_path, verify):
     assert list(data.LossyImageCompressionMethod) == ["ISO_10918_1", "ISO_15444_1"]
 
 
+def test_nobody_has_looked_for_names_in_the_pixels_of_a_file(tmp_path, verify):
+    """An Ophthalmic Photography Image must say it: then what harms nobody. The other class need not."""
+    for eye, said in ([], None), (["--eye", "OD"], "YES"):
+        (row,) = screen([jpeg(tmp_path / "a.jpg")], tmp_path / "out", *eye)
+        path = tmp_path / "out" / row["dicom"]["photograph"]
+        verify([path])
+        assert dcmread(path).get("BurnedInAnnotation") == said
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(("stated", "said"), [("YES", "YES"), ("NO", "NO"), ("", None), ("UNKNOWN", None)])
+def test_what_a_dicom_image_says_of_names_in_its_pixels_is_kept(tmp_path, verify, known, stated, said):
+    more = {} if known else {"ImageLaterality": None}
+    image_object(tmp_path / "a.dcm", SeriesInstanceUID=None, BurnedInAnnotation=stated, **more)
+    (row,) = screen([tmp_path / "a.dcm"], tmp_path / "out")
+    path = tmp_path / "out" / row["dicom"]["photograph"]
+    verify([path])
+    assert dcmread(path).get("BurnedInAnnotation") == (said or ("YES" if known else None))
+
+
 def test_what_is_ungradable_has_a_report_that_says_so(tmp_path, verify, monkeypatch):
     monkeypatch.setattr(pipeline, "assess", lambda p, f: Quality("reject", 0.1, "defocus", "Focus again."))
     (row,) = screen([jpeg(tmp_path / "a.jpg")], tmp_path / "out", "--eye", "OD")
