@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import cv2
+import msgspec
 import numpy as np
 from PIL import Image
 from pydicom import dcmread
@@ -65,8 +66,10 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
 
     A DICOM file is the photograph already: outlines and report refer to it, in its patient and study. Of any
     other file, person and time are only known as far as the file tells, and its study is its own. The same file,
-    with the same time of its last change, gives the same objects. ``masks`` are H x W of 0 and 255, by structure,
-    of the whole photograph, of which ``frame`` may be a reduction.
+    with the same time of its last change, and the same answer give the same objects; another eye gives another
+    photograph, and another answer other outlines and another report, for an archive keeps what it has under an
+    identifier. ``masks`` are H x W of 0 and 255, by structure, of the whole photograph, of which ``frame`` may be
+    a reduction.
     """
     data = _read(path)
     seed = str(uuid.uuid5(uuid.NAMESPACE_OID, hashlib.sha256(data).hexdigest()))
@@ -84,8 +87,9 @@ def of_file(path: Path, frame: Frame, row: Row, masks: dict[str, UInt8Image]) ->
         if source is not None:
             _keep_stated_loss(found["photograph"], source)
         source = found["photograph"]
-    headers = {capture.uid: common.header(source)}
-    for made in _answer(visit, capture.laterality, shared, headers, lambda c: masks):
+    answered = _answered(visit, row, masks)
+    headers = {answered.captures[0].uid: common.header(source)}
+    for made in _answer(answered, capture.laterality, shared, headers, lambda c: masks):
         found["segmentation" if made.Modality == "SEG" else "report"] = made
     return found
 
@@ -102,7 +106,7 @@ def _visit_of_file(path: Path, frame: Frame, row: Row, seed: str) -> Visit:
     )
     taken = frame.time.isoformat() if frame.time else ""
     capture = Capture(
-        uid=str(uuid.uuid5(uuid.UUID(seed), "capture")),
+        uid=str(uuid.uuid5(uuid.UUID(seed), f"capture/{frame.laterality}")),
         visit=seed,
         laterality=cast(Eye, frame.laterality),
         taken=taken,
@@ -115,6 +119,17 @@ def _visit_of_file(path: Path, frame: Frame, row: Row, seed: str) -> Visit:
     changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
     code = f"FILE-{uuid.UUID(seed).hex[:12].upper()}"
     return Visit(uid=seed, number=1, participant=code, started=taken or changed, captures=(capture,))
+
+
+def _answered(visit: Visit, row: Row, masks: dict[str, UInt8Image]) -> Visit:
+    """The visit of a file under identifiers of this one answer: the file may be screened again, by another bundle,
+    at another operating point, as another view or eye. Where files lie and how long it took is no part of it."""
+    outlines = {name: hashlib.sha256(mask.tobytes()).hexdigest() for name, mask in masks.items()}
+    said = msgspec.structs.replace(row, image="", masks=outlines, overlay=None, dicom={}, timings_ms={})
+    uid = uuid.uuid5(uuid.UUID(visit.uid), msgspec.json.encode(said, order="sorted").decode())
+    (capture,) = visit.captures
+    capture = msgspec.structs.replace(capture, uid=str(uuid.uuid5(uid, "capture")), visit=str(uid))
+    return msgspec.structs.replace(visit, uid=str(uid), captures=(capture,))
 
 
 def _source(path: Path) -> Dataset | None:

@@ -278,7 +278,12 @@ def test_every_object_has_its_own_uid_and_all_share_patient_and_study(clinic):
         for series in {d.SeriesInstanceUID for d in objects}:
             numbers = [d.InstanceNumber for d in objects if d.SeriesInstanceUID == series]
             assert len(set(numbers)) == len(numbers)
-    assert found[0][0].SOPInstanceUID == common.uid(visits[0].captures[0].uid)
+    right, left = visits[0].captures  # archives hold objects under these identifiers: they must not change
+    assert [d.SOPInstanceUID for d in found[0]] == [
+        common.uid(right.uid), common.uid(left.uid),
+        common.uid(right.uid, "segmentation"), common.uid(visits[0].uid, "report", "OD"),
+        common.uid(left.uid, "segmentation"), common.uid(visits[0].uid, "report", "OS"),
+    ]  # fmt: skip
 
 
 def test_the_operator_is_named_nowhere(clinic):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -29,7 +32,7 @@ from device.imaging import read_image
 from device.pipeline import Pipeline
 from device.quality import Quality
 from tests.device.dicom.test_objects import content, encoded, values
-from tests.device.eye import build, paint
+from tests.device.eye import CUP_GREEN, DISC_GREEN, ColourNetwork, build, paint, point
 
 
 @pytest.fixture(autouse=True)
@@ -88,11 +91,57 @@ def test_a_jpeg_becomes_photograph_outlines_and_report(tmp_path, verify):
     assert values(report, "NUM", "Vertical cup-to-disc ratio") == [row["vcdr"]]
     assert values(report, "TEXT", "Reason for the outcome") == row["reasons"]
     assert outlines.StudyInstanceUID == report.StudyInstanceUID == photograph.StudyInstanceUID
-    again = {k: (tmp_path / "out" / p).read_bytes() for k, p in row["dicom"].items()}
-    (row,) = screen([source], tmp_path / "two", "--eye", "OD")
-    made = {k: dcmread(tmp_path / "two" / p).SOPInstanceUID for k, p in row["dicom"].items()}
-    assert made["photograph"] == photograph.SOPInstanceUID
-    assert len(set(made.values())) == len(again) == 3
+
+
+def test_the_same_file_and_answer_give_the_same_objects_wherever_they_lie(tmp_path):
+    source = jpeg(tmp_path / "a.jpg")
+    (tmp_path / "copies").mkdir()
+    copy = Path(shutil.copy2(source, tmp_path / "copies" / "b.jpg"))
+    (first,), (again,) = (
+        screen([path], tmp_path / out, "--eye", "OD") for path, out in ((source, "1"), (copy, "2"))
+    )
+    found = [[(tmp_path / out / p).read_bytes() for p in row["dicom"].values()]
+             for out, row in (("1", first), ("2", again))]  # fmt: skip
+    assert found[0] == found[1] and len({*found[0]}) == 3
+
+
+def instances(out: Path, source: Path, *options) -> dict[str, str]:
+    """SOP Instance UIDs of what is written for a file, by kind."""
+    (row,) = screen([source], out, *options)
+    found = {kind: dcmread(out / path) for kind, path in row["dicom"].items()}
+    assert len({d.StudyInstanceUID for d in found.values()}) == 1
+    return {kind: d.SOPInstanceUID for kind, d in found.items()}
+
+
+def test_another_eye_gives_other_objects(tmp_path):
+    source = jpeg(tmp_path / "a.jpg")
+    eyes = [instances(tmp_path / "out", source, *eye) for eye in (["--eye", "OD"], ["--eye", "OS"], [])]
+    assert len({uid for found in eyes for uid in found.values()}) == 9
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "dicom"])
+def test_another_answer_gives_other_outlines_and_another_report_of_the_same_photograph(
+    tmp_path, monkeypatch, kind
+):
+    source = jpeg(tmp_path / "a.jpg") if kind == "jpeg" else image_object(tmp_path / "a.dcm")
+    first = instances(tmp_path / "out", source)
+    assert instances(tmp_path / "out", source, "--view", "field") == first  # which was found out before
+    newer = build(logit=1.0)
+    model = newer.models["glaucoma"]
+    newer.models["glaucoma"] = replace(model, manifest=msgspec.structs.replace(model.manifest, version="0.0.2"))
+    machines = [
+        build(logit=2.0),
+        build(logit=1.0, points=(point("glaucoma_probability", 0.4, "sensitive"),)),
+        build(logit=1.0, outliner=ColourNetwork(DISC_GREEN, CUP_GREEN - 20)),
+        newer,
+    ]
+    found = [first]
+    for machine in machines:
+        monkeypatch.setattr(Pipeline, "load", classmethod(lambda cls, *_, m=machine: m))
+        found.append(instances(tmp_path / "out", source))
+    assert {f.get("photograph") for f in found} == {first.get("photograph")}
+    for made in ("segmentation", "report"):
+        assert len({f[made] for f in found}) == 5
 
 
 def test_time_of_the_capture_comes_from_exif_and_nothing_else_does(tmp_path, verify):
