@@ -68,11 +68,11 @@ def text(value: str, longest: int = 64) -> str:
 def instant(record: str) -> datetime:
     """A record's time in this machine's time zone: an archive is searched by the day on the wall's calendar.
 
-    A text that is no time gives the start of 1970, in UTC: no object fails for it.
+    A text that is no time, or one at the calendar's end, gives the start of 1970, in UTC: no object fails for it.
     """
     try:
         return datetime.fromisoformat(record).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         return datetime.fromtimestamp(0, UTC)
 
 

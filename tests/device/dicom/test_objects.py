@@ -396,6 +396,19 @@ def test_times_are_those_of_the_wall_with_the_zone_said(tmp_path):
     assert done.stdout.split() == ["20261125", "051500.123000", "+0900"]
 
 
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_a_time_at_the_end_of_the_calendar_costs_no_object(zone):
+    """A camera's clock may be anywhere; in another zone such a time may have no date any more."""
+    code = (
+        "from device.dicom import common;"
+        "print(*(common.instant(t).year for t in ('0001-01-01T00:00', '9999-12-31T23:00')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "TZ": zone}
+    )
+    assert done.stdout.split() == ["1970", "1970"]
+
+
 def test_a_picture_that_is_gone_is_said(clinic):
     visit = clinic.visit(("OD",))
     os.remove(clinic.pictures(visit.captures[0].masks["cup"]))
