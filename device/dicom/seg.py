@@ -32,7 +32,7 @@ def segmentation(
     planes = np.stack([masks[name] > 127 for name in names], axis=-1)[None]
     data = Segmentation(
         source_images=[_as_highdicom_wants_it(image)],
-        pixel_array=planes.astype(np.uint8),
+        pixel_array=planes.view(np.uint8),  # no copy: two bytes for each pixel of a large photograph
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_segment(i, name, capture, visit) for i, name in enumerate(names, start=1)],
         series_instance_uid=common.uid(visit.uid, "segmentations"),
