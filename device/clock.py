@@ -2,8 +2,9 @@
 
 A Pi without network and battery guesses the time when it starts, and a hand may set a wrong one. A clock that
 jumps is doubted, unless something stands behind it. The doubt is kept in the record, for times that are recorded
-meanwhile are as doubtful as the clock; it ends when the network sets the clock, when the clock has come back, or
-when somebody has compared it with a watch and says so. Until then no examination is removed for its age.
+meanwhile are as doubtful as the clock; it ends when the network sets the clock, when the clock has come back to
+what the steady time makes of the last time that could be believed, or when somebody has compared it with a watch
+and says so. It never ends because time goes by. Until then no examination is removed for its age.
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class Clock:
         self._log, self._wall, self._steady = log, wall, steady
         self._lock = threading.Lock()
         self._last: tuple[datetime, float] | None = None
+        # What the clock should have said when it was doubted, the steady time of then, and how far ahead of that
+        # it may be. None where there is no doubt, and where it is of an earlier start: how long the instrument was
+        # switched off since then, nobody knows.
+        self._right: tuple[datetime, float, timedelta] | None = None
 
     def look(self, source: str | None) -> str:
         """The last time that could be believed (ISO 8601), where the clock is doubted; else nothing.
@@ -54,7 +59,7 @@ class Clock:
             now, steady, last = self._wall(), self._steady(), self._last
             doubted = self._log.clock_doubted
             if doubted:
-                if source == "network" or _fits(now, datetime.fromisoformat(doubted), UNUSED):
+                if source == "network" or self._is_right_again(now, steady):
                     self._log.believe_clock("instrument")
                     doubted = ""
             elif source != "network":
@@ -66,8 +71,17 @@ class Clock:
                 if not _fits(now, expected, ahead):
                     doubted = expected.isoformat(timespec="milliseconds")
                     self._log.doubt_clock(doubted)
+                    self._right = expected, steady, UNUSED if last is None else JUMP
+            if not doubted:
+                self._right = None
             self._last = now, steady
             return doubted
+
+    def _is_right_again(self, now: datetime, steady: float) -> bool:
+        if self._right is None:
+            return False
+        expected, since, ahead = self._right
+        return _fits(now, expected + timedelta(seconds=steady - since), ahead)
 
 
 def _fits(now: datetime, expected: datetime, ahead: timedelta | None) -> bool:

@@ -109,6 +109,8 @@ def test_between_two_starts(started, instrument, clock, jump):
     instrument.stop()
     clock.reset()
     client = started()
+    assert doubted(client), "how long it was switched off, nobody knows: somebody must look at a watch"
+    client.set(clock_right="yes")
     assert not doubted(client), client.status()
     visits.append(examined(client))
     in_order(client, instrument, visits)

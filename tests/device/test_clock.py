@@ -63,14 +63,16 @@ def test_a_clock_that_goes_on_is_believed(log, time):
 
 
 @pytest.mark.parametrize("source", ["", "rtc", None])
-@pytest.mark.parametrize("jump", [YEARS, -DAY, -57 * 365 * DAY, JUMP + SECOND, -JUMP - SECOND])
+@pytest.mark.parametrize(
+    "jump", [YEARS, 45 * DAY, -DAY, -timedelta(hours=3), -57 * 365 * DAY, JUMP + SECOND, -JUMP - SECOND]
+)
 def test_a_jump_is_doubted_until_the_clock_has_come_back(log, time, source, jump):
     clock = started(log, time)
     assert clock.look(source) == ""
     time.wall += jump
     assert clock.look(source) == START.isoformat(timespec="milliseconds")
-    time.pass_(DAY)
-    if -jump > DAY or jump > UNUSED:
+    for passed in (30 * SECOND, timedelta(hours=4), DAY, 100 * DAY):  # time that goes by makes no clock right
+        time.pass_(passed)
         assert clock.look(source) and log.said == ["doubted"]
     time.wall -= jump
     assert clock.look(source) == "" and log.said == ["doubted", "believed"]
@@ -120,6 +122,33 @@ def test_a_doubt_outlasts_a_restart_and_what_is_recorded_meanwhile(log, time):
     assert started(log, time).look("") == START.isoformat(timespec="milliseconds")
     log.believe_clock("an administrator")
     assert started(log, time).look("") == ""
+
+
+@pytest.mark.parametrize("jump", [45 * DAY, -timedelta(hours=3), YEARS])
+def test_no_start_ends_a_doubt_that_is_in_the_record(log, time, jump):
+    """How long the instrument was switched off, nobody knows: a clock that goes on wrongly fits as well."""
+    clock = started(log, time)
+    clock.look("")
+    time.wall += jump
+    clock.look("")
+    log.last_entry = time.wall.isoformat()
+    for source in ("", "rtc", None):
+        clock = started(log, time)
+        for passed in (SECOND, timedelta(hours=4)):
+            time.pass_(passed)
+            assert clock.look(source) == START.isoformat(timespec="milliseconds")
+    assert clock.look("network") == "" and log.said == ["doubted", "believed"]
+
+
+def test_a_clock_that_started_behind_may_be_set_by_hand(log, time):
+    """To a time within those that the instrument may have been switched off for, and to no earlier one."""
+    time.wall -= timedelta(hours=1)
+    clock = started(log, time)
+    assert clock.look("")
+    time.pass_(timedelta(hours=2))  # past the log's last entry by now, and an hour behind all the same
+    assert clock.look("")
+    time.wall += timedelta(hours=13)
+    assert clock.look("") == ""
 
 
 def test_a_new_record_has_nothing_to_hold_it_against(log, time):
