@@ -42,6 +42,7 @@ from device.store.pictures import SUFFIXES, Pictures, name_of
 from device.store.rows import text_of
 
 LONGEST_CODE = 64  # characters of a participant's code: what a DICOM Patient ID can hold
+LONGEST_PREFIX = 27  # of a code that the instrument gives, so that it has 32 with its number: what pages take
 SERIAL = Path("/sys/firmware/devicetree/base/serial-number")  # of a Raspberry Pi
 INSTRUMENT = "instrument"  # the actor of what no operator asked for
 OUTBOX = "outbox"
@@ -137,11 +138,11 @@ class Store(Closing):
                 audit.append(db, actor, "settings", "settings", {"changes": changes}, {"document/settings": text})
 
     def next_participant(self) -> str:
-        """A participant's code that was never given before, here, and that nobody has: ``KAN-0012``, after the
-        study's code, or else the site's."""
+        """A participant's code that was never given before, here, and that nobody has: ``KAN26-A-0012``, after the
+        study's code and the site's, for another instrument of the study counts from 1 as well."""
         with self.database.writing() as db:
             settings = self._settings(db)
-            prefix = settings.study or settings.site or "P"
+            prefix = _prefix(settings.study, settings.site)
             name = f"participant/{prefix}"
             while True:
                 number = rows.count(db, name)
@@ -539,6 +540,12 @@ def serial() -> str:
         return SERIAL.read_text(errors="ignore").strip("\0\n ").lstrip("0")
     except OSError:
         return ""
+
+
+def _prefix(study: str, site: str) -> str:
+    """Of participants' codes. The site stays whole: by it the instruments of a study differ."""
+    room = LONGEST_PREFIX - len(site) - 1
+    return "-".join(part for part in (study[:room], site) if part) or "P"
 
 
 def _checked_code(participant: str) -> str:

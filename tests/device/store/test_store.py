@@ -185,9 +185,21 @@ def test_codes_follow_the_study_or_the_site_and_are_never_given_twice(store):
     with Store(store.folder) as other:
         assert [s.next_participant() for s in (store, other, store)] == ["KAN-0001", "KAN-0003", "KAN-0004"]
     store.change_settings(msgspec.structs.replace(FREE, site="KAN", study="T1"), "test")
+    assert store.next_participant() == "T1-KAN-0001"
+    store.change_settings(msgspec.structs.replace(FREE, study="T1"), "test")
     assert store.next_participant() == "T1-0001"
     store.change_settings(FREE, "test")
     assert store.next_participant() == "P-0003"
+
+
+def test_two_instruments_of_a_study_give_no_code_twice(tmp_path):
+    given = []
+    for site in ("SITE-NUMBER-00-A", "SITE-NUMBER-00-B"):  # the longest that the settings take
+        with Store(tmp_path / site) as store:
+            store.change_settings(msgspec.structs.replace(FREE, study="GLAUCOMA-2026-XY", site=site), "test")
+            given += [store.next_participant() for _ in range(2)]
+    assert given[0] == "GLAUCOMA-2-SITE-NUMBER-00-A-0001"
+    assert len(set(given)) == 4 and max(map(len, given)) == 32
 
 
 def test_history_shows_the_last_first_and_finds_by_words(store):

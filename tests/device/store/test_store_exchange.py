@@ -78,7 +78,7 @@ def test_an_export_holds_everything_and_says_what_it_is(store, tmp_path):
     assert NOTICE in " ".join((out / "README.txt").read_text().split()) and not (tmp_path / "export.part").exists()
 
     rows = read_csv(out / "visits.csv")
-    assert [r["participant"] for r in rows] == ["T1-0001", "T1-0002", "T1-0003", "open"]
+    assert [r["participant"] for r in rows] == ["T1-KAN-0001", "T1-KAN-0002", "T1-KAN-0003", "open"]
     assert rows[0]["OD_outcome"] == "refer" and rows[0]["OD_vcdr"] == "0.71" and rows[0]["OD_photographs"] == "1"
     assert rows[0]["OS_outcome"] == "ungradable" and rows[0]["OS_not_imaged"] == "dense cataract"
     assert rows[3]["OD_outcome"] == "" and rows[3]["finished"] == ""
@@ -219,7 +219,7 @@ def rewrite(folder, change) -> None:
     "old, new, what",
     [
         (b'"vcdr":0.71', b'"vcdr":0.41', "capture .* is recorded already, with other content"),
-        (b'"participant":"T1-0001"', b'"participant":"T1-0009"', "examination .* is recorded already"),
+        (b'"participant":"T1-KAN-0001"', b'"participant":"T1-KAN-0009"', "examination .* is recorded already"),
     ],
 )
 def test_an_import_never_overwrites(store, other, tmp_path, old, new, what):
@@ -455,7 +455,7 @@ def test_the_verbs_carry_a_study_from_one_record_to_another(store, tmp_path, cap
     examine(store, 1)
     there, out = str(store.folder), str(tmp_path / "export")
     assert main(["record", "list", "--store", there]) == 0
-    assert "T1-0001" in (listed := capsys.readouterr().out) and "refer" in listed and "finished" in listed
+    assert "T1-KAN-0001" in (listed := capsys.readouterr().out) and "refer" in listed and "finished" in listed
     assert main(["record", "export", "--store", there, "--study", "T1", "--out", out]) == 0
     assert f"examinations: 1, in {out}\nhead " in capsys.readouterr().out
     desk = str(tmp_path / "desk")
@@ -463,7 +463,7 @@ def test_the_verbs_carry_a_study_from_one_record_to_another(store, tmp_path, cap
         made.change_settings(FREE, "test")
     assert main(["record", "import", "--store", desk, out]) == 0
     assert "examinations: 1 added, 0 extended, 0 known already" in capsys.readouterr().out
-    assert main(["record", "list", "--store", desk, "--json", "--search", "T1-0001"]) == 0
+    assert main(["record", "list", "--store", desk, "--json", "--search", "T1-KAN-0001"]) == 0
     assert msgspec.json.decode(capsys.readouterr().out, type=Visit) == store.visits()[0]
     assert main(["record", "backup", "--store", desk, "--out", str(tmp_path / "copy")]) == 0
     assert capsys.readouterr().out.startswith("ok: ")
