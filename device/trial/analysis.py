@@ -9,8 +9,10 @@ from device import __version__
 from device.record import now
 from device.trial import accuracy, agreement, conduct, statistics
 from device.trial.cohort import (
+    ELSEWHERE,
     NO_CONSENT,
     REPEAT,
+    UNATTEMPTED,
     UNFINISHED,
     UNGRADED,
     Answer,
@@ -69,7 +71,9 @@ def _flow(cohort: Cohort) -> Flow:
         participants=len(people),
         no_consent=left[NO_CONSENT],
         unfinished=left[UNFINISHED],
+        unattempted=left[UNATTEMPTED],
         repeats=left[REPEAT],
+        elsewhere=left[ELSEWHERE],
         counted=len(cohort.visits),
         lost=len(people - {v.participant for v in cohort.visits}),
         eyes=len(cohort.eyes),

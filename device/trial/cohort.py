@@ -4,7 +4,10 @@ Rules, in this order; each visit is counted at the first that applies to it:
 
 1. visits without the study's consent are left out;
 2. visits that were not finished are left out;
-3. of a participant's remaining visits the first finished counts, the others are repeats.
+3. visits in which nothing was attempted, neither a photograph that counts nor a reason for none, are left out:
+   ended by mistake, they must not stand in the place of the examination that followed;
+4. of a participant's remaining visits the first finished counts. Others with its code are repeats, or, from
+   another device or site, perhaps of another person: they are counted by themselves.
 
 Each participant who counts has two eyes. What the instrument says of an eye is ``device.eyes.eye_result``: the
 answer that the operator saw.
@@ -28,7 +31,8 @@ Answer = Literal["refer", "no_referral", "ungradable", "not_imaged", "not_examin
 GRADED: tuple[Answer, ...] = ("refer", "no_referral")
 UNGRADED: tuple[Answer, ...] = ("ungradable", "not_imaged")
 
-NO_CONSENT, UNFINISHED, REPEAT = "no consent", "not finished", "repeat of a participant"
+NO_CONSENT, UNFINISHED, UNATTEMPTED = "no consent", "not finished", "nothing attempted"
+REPEAT, ELSEWHERE = "repeat of a participant", "same code from another device or site"
 
 
 class IndexTest(msgspec.Struct, frozen=True):
@@ -133,22 +137,31 @@ def seconds(visit: Visit) -> float | None:
 
 
 def _sorted_out(visits: Sequence[Visit]) -> tuple[list[Visit], list[LeftOut]]:
-    first: dict[str, str] = {}
-    for v in sorted((v for v in visits if v.consent and v.finished), key=lambda v: (v.finished or "", v.started)):
-        first.setdefault(v.participant, v.uid)
+    first: dict[str, Visit] = {}
+    entitled = [v for v in visits if v.consent and v.finished and _attempted(v)]
+    for v in sorted(entitled, key=lambda v: (v.finished or "", v.started)):
+        first.setdefault(v.participant, v)
     counted, left_out = [], []
     for v in visits:
         if not v.consent:
             reason = NO_CONSENT
         elif not v.finished:
             reason = UNFINISHED
-        elif first[v.participant] != v.uid:
+        elif not _attempted(v):
+            reason = UNATTEMPTED
+        elif (first[v.participant].device, first[v.participant].site) != (v.device, v.site):
+            reason = ELSEWHERE
+        elif first[v.participant].uid != v.uid:
             reason = REPEAT
         else:
             counted.append(v)
             continue
         left_out.append(LeftOut(v.participant, v.uid, v.number, v.device, v.started, reason))
     return counted, left_out
+
+
+def _attempted(visit: Visit) -> bool:
+    return bool(visit.not_imaged) or any(visit.of(eye) for eye in EYES)
 
 
 def _index_tests(visits: Sequence[Visit]) -> tuple[tuple[IndexTest, ...], dict[str, str]]:

@@ -104,7 +104,8 @@ def warnings(cohort: Cohort) -> Iterable[str]:
     if twice:
         yield (
             "The same participant code was used on several devices or sites. Only one visit each counts; make "
-            f"sure that it is the same person: {_named(twice)}."
+            "sure that it is the same person, and that the references are of the one who counts: "
+            f"{_named(twice)}."
         )
     yield from _about_references(cohort)
     mixed = sum(e.mixed_up for e in cohort.eyes)

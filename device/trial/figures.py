@@ -77,7 +77,9 @@ def flow(f: Flow, verified: bool, added_up: bool) -> str:
         f"Left out: n = {f.visits - f.counted} visits",
         f"no consent: n = {f.no_consent}",
         f"not finished: n = {f.unfinished}",
+        f"nothing attempted: n = {f.unattempted}",
         f"repeat of a participant: n = {f.repeats}",
+        f"same code, other device or site: n = {f.elsewhere}",
         f"participants lost altogether: n = {f.lost}",
     )
     people = centre(

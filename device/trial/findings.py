@@ -23,16 +23,19 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """The STARD diagram's numbers. Visits: ``visits`` = ``no_consent`` + ``unfinished`` + ``repeats`` +
-    ``counted``. Eyes: 2 x ``counted`` = ``not_examined`` + ``refer`` + ``no_referral`` + ``not_imaged`` +
-    ``ungradable``; ``verified`` has them by answer (``refer``, ``no_referral``, ``no_outcome``)."""
+    """The STARD diagram's numbers. Visits: ``visits`` = ``no_consent`` + ``unfinished`` +
+    ``unattempted`` + ``repeats`` + ``elsewhere`` + ``counted``. Eyes: 2 x ``counted`` = ``not_examined`` +
+    ``refer`` + ``no_referral`` + ``not_imaged`` + ``ungradable``; ``verified`` has them by answer (``refer``,
+    ``no_referral``, ``no_outcome``)."""
 
     outside: int
     visits: int
     participants: int
     no_consent: int
     unfinished: int
+    unattempted: int  # ended without a photograph that counts and without a reason for none
     repeats: int
+    elsewhere: int  # with the code of one that counts, from another device or site
     counted: int  # visits, one a participant
     lost: int  # participants none of whose visits count
     eyes: int

@@ -197,9 +197,9 @@ def _flow(report: Report, verified: bool, added_up: bool) -> str:
     return (
         f'<figure><div class="wide" tabindex="0" role="group" aria-label="Flow diagram">'
         f"{figures.flow(f, verified, added_up)}</div>"
-        "<figcaption>Of each participant the first finished visit with consent counts. No outcome: photographs "
-        "were tried, and none could be graded. How many people were asked and declined, or were not "
-        f"eligible, is not in the records.{outside}{split}</figcaption></figure>"
+        "<figcaption>Of each participant the first finished visit with consent and an attempt counts. No "
+        "outcome: photographs were tried, and none could be graded. How many people were asked and declined, or "
+        f"were not eligible, is not in the records.{outside}{split}</figcaption></figure>"
     )
 
 
@@ -487,8 +487,10 @@ def _list(caption: str, columns: Cells, rows: Sequence[Cells], file: str) -> str
 
 
 METHODS = f"""<dl class="words">
-<dt>Who counts</dt><dd>A visit without the study's consent is left out; one that was not finished is left out; of
-a participant's remaining visits the first finished one counts. A participant has two eyes.</dd>
+<dt>Who counts</dt><dd>A visit without the study's consent is left out; one that was not finished is left out, and
+so is one in which nothing was attempted (neither a photograph that counts nor a reason for none); of a
+participant's remaining visits the first finished one counts. One with the same code from another device or site
+may be of another person and is counted apart. A participant has two eyes.</dd>
 <dt>Index test</dt><dd>The instrument's answer for an eye from all of its photographs in the visit, as the
 operator saw it: refer, no referral, or no outcome (ungradable, or not imaged with a reason). An eye without a
 photograph and without a reason had no index test. Networks and operating point define the index test.</dd>

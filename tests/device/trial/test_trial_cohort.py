@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trial_records import press, reading, reference, visit
 
-from device.record import EYES
+from device.record import EYES, Withdrawal
 from device.trial import accuracy, analysis, cohort
 from device.verdict import Outcome
 
@@ -41,6 +41,42 @@ def test_the_first_finished_visit_with_consent_counts_and_the_rest_are_listed():
     assert (flow.participants, flow.counted, flow.lost) == (2, 1, 1)
 
 
+def test_a_visit_that_was_ended_by_mistake_stands_in_nobodys_place():
+    """*Finish* before the first photograph, or after one of somebody else's eye; then the examination."""
+    lost = press(0.9)
+    found = gathered(
+        [
+            visit(1, "P-1"),
+            visit(2, "P-1", lost, withdrawn=[Withdrawal(visit="v", capture=lost.uid, reason="", time="")]),
+            visit(3, "P-1", gone=EYES),
+            visit(4, "P-2", readings=(reading("OD", "refer"),)),
+        ],
+        [reference("P-1", "OD", True)],
+    )
+    assert [v.number for v in found.visits] == [3]
+    assert {v.number: v.reason for v in found.left_out} == dict.fromkeys((1, 2, 4), cohort.UNATTEMPTED)
+    flow = analysis.analyse(found, ["x"]).flow
+    assert (flow.unattempted, flow.repeats, flow.not_examined, flow.lost) == (3, 0, 0, 1)
+
+
+def test_a_code_from_another_device_or_site_may_be_of_another_person():
+    found = gathered(
+        [
+            visit(1, "P-1", press(0.9)),
+            visit(2, "P-1", press(0.1)),
+            visit(1, "P-1", press(0.1), uid="other", device="two", finished="2026-09-01T09:00:00+00:00"),
+            visit(4, "P-1", press(0.1), site="OSA"),
+        ]
+    )
+    assert [v.uid for v in found.visits] == ["v1"]
+    assert {v.visit: v.reason for v in found.left_out} == {
+        "v2": cohort.REPEAT, "other": cohort.ELSEWHERE, "v4": cohort.ELSEWHERE,
+    }  # fmt: skip
+    report = analysis.analyse(found, ["x"])
+    assert (report.flow.repeats, report.flow.elsewhere) == (1, 2)
+    assert any("several devices or sites" in w and "references" in w and "P-1" in w for w in report.warnings)
+
+
 def test_an_eye_is_refer_or_not_or_has_a_cause_or_was_not_tried():
     found = gathered(
         [
@@ -60,7 +96,7 @@ def test_an_eye_is_refer_or_not_or_has_a_cause_or_was_not_tried():
     ("right", "left", "person"),
     [
         (0.9, 0.1, YES), (0.9, None, YES), (0.9, "gone", YES), (0.9, "", YES), (0.1, 0.1, NO), (0.1, None, NONE),
-        (0.1, "gone", NONE), (None, "", NONE), (0.1, "", None), ("", "", None),
+        (0.1, "gone", NONE), (None, "", NONE), (0.1, "", None),
     ],
 )  # fmt: skip
 def test_of_a_participant_either_eye_decides(right, left, person):
@@ -169,12 +205,12 @@ def test_times_photographs_and_laterality():
     found = gathered(
         [
             visit(1, "P-1", press(0.1, 0.2, seen="OS"), press(0.1), press(0.1, eye="OS", seen="OS")),
-            visit(2, "P-2", finished="2026-08-01T00:00:00+00:00"),
+            visit(2, "P-2", gone=EYES, finished="2026-08-01T00:00:00+00:00"),
         ]
     )
     report = analysis.analyse(found, ["x"])
     photographs, presses, minutes = report.spreads
-    assert (photographs.n, photographs.median) == (2, 2.0) and presses.median == 1.5
+    assert (photographs.n, photographs.median) == (4, 0.5) and presses.median == 0.5
     assert (minutes.n, minutes.median) == (1, pytest.approx(59 / 60))
     assert [(m.participant, m.laterality) for m in report.laterality] == [("P-1", "OD")]
     assert any("wrong order" in m.what and m.participant == "P-2" for m in report.missing)
@@ -254,7 +290,8 @@ def test_every_visit_and_every_eye_is_counted_exactly_once(trial):
     assert sorted([*(v.uid for v in found.visits), *(v.visit for v in found.left_out)]) == sorted(
         v.uid for v in visits
     )
-    assert f.visits == len(visits) == f.no_consent + f.unfinished + f.repeats + f.counted
+    assert f.visits == len(visits)
+    assert f.visits - f.counted == f.no_consent + f.unfinished + f.unattempted + f.repeats + f.elsewhere
     assert f.counted + f.lost == f.participants == len({v.participant for v in visits})
     assert len({v.participant for v in found.visits}) == f.counted
     assert f.eyes == 2 * f.counted == f.not_examined + f.refer + f.no_referral + f.not_imaged + f.ungradable
