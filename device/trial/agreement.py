@@ -19,9 +19,10 @@ OUTCOMES = tuple(o.value for o in Outcome)
 
 
 def _first_readings(eye: TrialEye, masked: bool) -> dict[str, Reading]:
-    """Each reader's first reading of an eye; only the first was given without knowing the answer."""
+    """Each reader's first reading of an eye, in the order of the record and not by time, for clocks jump; only the
+    first was given without knowing the answer."""
     first: dict[str, Reading] = {}
-    for r in sorted(eye.readings, key=lambda r: r.time):
+    for r in eye.readings:
         first.setdefault(r.reader, r)
     return {reader: r for reader, r in first.items() if r.masked is masked}
 

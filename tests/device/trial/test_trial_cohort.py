@@ -176,7 +176,7 @@ def test_only_a_readers_first_and_masked_reading_stands_with_the_instrument():
     seen = visit(
         1, "P-1", press(0.9), press(0.1, eye="OS"),
         readings=(
-            reading("OD", "refer", time=late, masked=False), reading("OD", "no_referral", time=early),
+            reading("OD", "no_referral", time=late), reading("OD", "refer", time=early, masked=False),  # set back
             reading("OS", "refer", "R2", masked=False, time=early), reading("OS", "no_referral", "R2", time=late),
         ),
     )  # fmt: skip
