@@ -302,7 +302,7 @@ def _news(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) ->
     news: dict[str, str] = {}
     for table, uid, part in rows.parts_of(visit):
         text = rows.text_of(part)
-        if not rows.recorded(db, table, uid, text):
+        if not rows.recorded(db, table, uid, text, store.folder):
             news[f"{rows.SINGULAR[table]}/{uid}"] = text
             if isinstance(part, Capture):
                 news |= {f"picture/{uid}/{name}": name for name in export.pictures_of(part)}

@@ -19,6 +19,9 @@ T = TypeVar("T")
 Part = Capture | NotImaged | Reading | Withdrawal  # what belongs to a visit
 
 PARCEL = "SELECT visit, queued, attempts, next_try, error, sent FROM parcels"
+KINDS: dict[str, type[Part]] = {
+    "captures": Capture, "not_imaged": NotImaged, "readings": Reading, "withdrawals": Withdrawal,
+}  # fmt: skip
 SINGULAR = {"captures": "capture", "not_imaged": "not_imaged", "readings": "reading", "withdrawals": "withdrawal"}
 
 
@@ -80,12 +83,16 @@ def named(capture: Capture) -> set[str]:
     return {capture.image, capture.overlay, capture.raw, *capture.masks.values()} - {""}
 
 
-def recorded(db: sqlite3.Connection, table: str, uid: str, text: str) -> bool:
+def recorded(db: sqlite3.Connection, table: str, uid: str, text: str, folder: Path) -> bool:
     """Whether this very record is there. Raises StoreError where another one has its uid."""
     known = db.execute(f"SELECT json FROM {table} WHERE uid = ?", (uid,)).fetchone()
-    if known is not None and known[0] != text:
+    if known is None:
+        return False
+    # An older version wrote the record without the fields that came later: what it says counts, not its text.
+    kind = KINDS[table]
+    if known[0] != text and decode(known[0], kind, folder) != decode(text, kind, folder):
         raise conflict(SINGULAR[table], uid)
-    return known is not None
+    return True
 
 
 def conflict(what: str, uid: str) -> StoreError:

@@ -224,7 +224,7 @@ class Store(Closing):
         where the examination is finished, StoreFullError.
         """
         with self.database.reading() as db:
-            if rows.recorded(db, "captures", capture.uid, text_of(capture)):
+            if rows.recorded(db, "captures", capture.uid, text_of(capture), self.folder):
                 return
             self._open(db, capture.visit)
         self._need_room()
@@ -236,7 +236,7 @@ class Store(Closing):
 
     def _insert_capture(self, db: sqlite3.Connection, capture: Capture, names: Sequence[str]) -> None:
         text = text_of(capture)
-        if rows.recorded(db, "captures", capture.uid, text):  # by another process, meanwhile
+        if rows.recorded(db, "captures", capture.uid, text, self.folder):  # by another process, meanwhile
             return
         visit = self._open(db, capture.visit)
         rows.insert(db, "captures", capture.uid, capture.visit, text)
@@ -264,7 +264,7 @@ class Store(Closing):
         text = text_of(not_imaged)
         uid = rows.uid_of(not_imaged)
         with self.database.writing() as db:
-            if rows.recorded(db, "not_imaged", uid, text) or self._said_last(db, not_imaged):
+            if rows.recorded(db, "not_imaged", uid, text, self.folder) or self._said_last(db, not_imaged):
                 return
             visit = self._open(db, not_imaged.visit)
             rows.insert(db, "not_imaged", uid, visit.uid, text)
@@ -284,7 +284,7 @@ class Store(Closing):
         """Record what a human reader says, also of a finished examination. Raises NoSuchVisitError."""
         text = text_of(reading)
         with self.database.writing() as db:
-            if rows.recorded(db, "readings", reading.uid, text):
+            if rows.recorded(db, "readings", reading.uid, text, self.folder):
                 return
             visit = self._visit(db, reading.visit)
             rows.insert(db, "readings", reading.uid, visit.uid, text)

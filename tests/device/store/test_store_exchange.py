@@ -16,6 +16,7 @@ from device.errors import StoreError, StoreFullError
 from device.language import Translator
 from device.record import Pacs, Settings, Visit
 from device.store import Store, audit, files
+from device.store import store as store_module
 from device.store.export import export_study, import_study, opened
 from device.store.tables import TABLES
 
@@ -213,6 +214,25 @@ def rewrite(folder, change) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["visits.jsonl"] = {"sha256": sha256(path.read_bytes()).hexdigest(), "bytes": 0}
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_what_an_older_version_wrote_is_the_same_record(store, tmp_path, monkeypatch):
+    """Its text lacks the fields that came later; what it says is the same, and something else is still refused."""
+    visit = examine(store, 1)
+    written = store_module.text_of
+
+    def older(record) -> str:
+        return written(record).replace('"remark":"",', "")
+
+    said = reading(visit.uid)
+    monkeypatch.setattr(store_module, "text_of", older)
+    store.add_reading(said)
+    monkeypatch.undo()
+    export_study(store, tmp_path / "export", None)
+    assert import_study(store, opened(tmp_path / "export")) == (0, 0, 1)
+    store.add_reading(said)  # the answer was lost, and the update came in between
+    assert len(store.visit(visit.uid).readings) == 1 and audit.verify(store.folder).ok
+    refused(lambda: store.add_reading(msgspec.structs.replace(said, remark="x")), "with other content")
 
 
 @pytest.mark.parametrize(
