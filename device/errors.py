@@ -80,6 +80,10 @@ class VisitClosedError(StoreError):
     """A finished examination takes no more photographs. Do: begin a new one for the same participant."""
 
 
+class EyeGradedError(VisitClosedError):
+    """In a masked examination a graded eye keeps its photographs. Do: what the message says."""
+
+
 class LightError(TenohiraError):
     """The LEDs or the shutter button cannot be used: wrong pins, no GPIO library, no permission.
 

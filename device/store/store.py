@@ -16,6 +16,7 @@ import msgspec
 from device import __version__
 from device.closing import Closing
 from device.errors import (
+    EyeGradedError,
     NoSuchPictureError,
     NoSuchVisitError,
     StoreBusyError,
@@ -23,6 +24,7 @@ from device.errors import (
     StoreFullError,
     VisitClosedError,
 )
+from device.eyes import hidden
 from device.record import (
     LONGEST_WAIT,
     Capture,
@@ -293,15 +295,24 @@ class Store(Closing):
 
     def withdraw(self, withdrawal: Withdrawal) -> None:
         """Record that a capture does not count; it is kept. Said twice is said once. Raises NoSuchVisitError,
-        VisitClosedError, and StoreError where the examination has no such capture."""
+        VisitClosedError, EyeGradedError where a masked reader has graded it, and StoreError where the examination
+        has no such capture."""
         text = text_of(withdrawal)
         with self.database.writing() as db:
             if withdrawal.capture in {w.capture for w in self._visit(db, withdrawal.visit).withdrawn}:
                 return
             visit = self._open(db, withdrawal.visit)
-            if withdrawal.capture not in {c.uid for c in visit.captures}:
+            eye = {c.uid: c.laterality for c in visit.captures}.get(withdrawal.capture)
+            if eye is None:
                 raise StoreError(
                     f"examination {visit.number} has no photograph {withdrawal.capture!r}; choose one of its own"
+                )
+            # The reading would stay as that of an eye that the reader has not seen, and would show the answer on
+            # the next photograph of it at once.
+            if visit.masked and not hidden(visit, eye):
+                raise EyeGradedError(
+                    f"a reader has graded {eye} in examination {visit.number}, so its photographs stay; begin a "
+                    "new examination for the same participant, and leave this one unfinished"
                 )
             rows.insert(db, "withdrawals", withdrawal.capture, visit.uid, text)
             detail = {"capture": withdrawal.capture, "reason": withdrawal.reason}

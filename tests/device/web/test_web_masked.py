@@ -147,6 +147,18 @@ def test_what_was_withdrawn_tells_of_neither_eye(client, instrument):
     assert client.get(f"{here}/pictures/{wrong.overlay}").status_code == 200
 
 
+def test_a_graded_eye_keeps_its_photographs(client, instrument):
+    """Else the grade would stand for an eye that the reader has not seen, and show the next photograph at once."""
+    change(instrument, masked=True)
+    uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True)]).uid
+    here = f"/visits/{uid}/OD"
+    action = f"{here}/captures/{instrument.store.visit(uid).captures[0].uid}/other-eye"
+    client.post(f"{here}/reading", data=GRADE)
+    answer = client.post(action)
+    assert answer.status_code == 409 and "begin a new examination" in answer.text
+    assert instrument.store.visit(uid).withdrawn == ()
+
+
 def test_nobody_waits_for_the_grade_of_an_eye_without_a_photograph_that_counts(client, instrument):
     change(instrument, masked=True)
     uid = visit(instrument, od=[Take(0.75, 0.81, other_eye=True)], os=[HEALTHY]).uid
