@@ -130,8 +130,10 @@ def _outcome(
 
 
 def doubtful(visit: Visit, eye: Eye) -> tuple[Capture, ...]:
-    """The captures of an eye that count though the disc lies where the other eye has it."""
-    return tuple(c for c in visit.of(eye) if c.seen_laterality in EYES and c.seen_laterality != eye)
+    """The captures of an eye that count though the disc lies where the other eye has it, and of which nobody has
+    said that it is the chosen eye all the same."""
+    other = [c for c in visit.of(eye) if c.seen_laterality in EYES and c.seen_laterality != eye]
+    return tuple(c for c in other if c.uid not in visit.confirmed)
 
 
 def hidden(visit: Visit, eye: Eye) -> bool:

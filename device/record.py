@@ -110,6 +110,7 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     not_imaged: tuple[NotImaged, ...] = ()
     readings: tuple[Reading, ...] = ()
     withdrawn: tuple[Withdrawal, ...] = ()
+    confirmed: tuple[str, ...] = ()  # captures that look like the other eye, and were said to be of the chosen one
 
     def of(self, eye: Eye) -> tuple[Capture, ...]:
         """The captures of one eye that count."""

@@ -290,10 +290,10 @@ class _Page:
         return y
 
     def _warning(self, x: float, y: float, eye: _Eye) -> float:
-        seen = eye.shown.seen_laterality if eye.shown else "unknown"
-        if seen in LOOKS_LIKE and seen != eye.eye:
-            text = "▲ " + self.say(LOOKS_LIKE[seen])
-        elif doubtful(self.visit, eye.eye):
+        doubted = doubtful(self.visit, eye.eye)
+        if eye.shown and eye.shown in doubted:
+            text = "▲ " + self.say(LOOKS_LIKE[eye.shown.seen_laterality])
+        elif doubted:
             text = "▲ " + sentence(self.say(ANOTHER_LOOKS_LIKE))
         else:
             return y

@@ -284,8 +284,8 @@ def _read_visits(folder: Path) -> Iterator[Visit]:
 def _check_visit(visit: Visit, export: Export, folder: Path) -> None:
     """Raises StoreError where a record contradicts itself, or a picture that it names is not in the export."""
     captures = {capture.uid for capture in visit.captures}
-    if any(part.visit != visit.uid for _, _, part in rows.parts_of(visit)) or any(
-        w.capture not in captures for w in visit.withdrawn
+    if any(part.visit != visit.uid for _, _, part in rows.parts_of(visit)) or not captures.issuperset(
+        [*(w.capture for w in visit.withdrawn), *visit.confirmed]
     ):
         raise _not_understood(VISITS, folder, f"examination {visit.uid} holds what belongs to another")
     for capture in visit.captures:
@@ -295,9 +295,17 @@ def _check_visit(visit: Visit, export: Export, folder: Path) -> None:
             raise _not_understood(VISITS, folder, f"the picture {min(missing)} is not in the export")
 
 
-def _news(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) -> tuple[str, dict[str, str]]:
-    """What is to become of an examination (added, extended, known), and the new records by their names. Raises
-    StoreError where a record here has the same uid and other content."""
+class _News(NamedTuple):
+    """What is to become of an examination (added, extended, known), the new records by their names, and the
+    captures of which it is new that they were kept for the chosen eye."""
+
+    fate: str
+    records: dict[str, str]
+    confirmed: list[Capture]
+
+
+def _news(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) -> _News:
+    """Raises StoreError where a record here has the same uid and other content."""
     there = rows.visit(db, visit.uid, store.folder)
     news: dict[str, str] = {}
     for table, uid, part in rows.parts_of(visit):
@@ -306,8 +314,10 @@ def _news(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) ->
             news[f"{rows.SINGULAR[table]}/{uid}"] = text
             if isinstance(part, Capture):
                 news |= {f"picture/{uid}/{name}": name for name in export.pictures_of(part)}
+    known = there.confirmed if there else ()
+    confirmed = [c for c in visit.captures if c.uid in visit.confirmed and c.uid not in known]
     if there is None:
-        return "added", {f"visit/{visit.uid}": rows.text_of(visit), **news}
+        return _News("added", {f"visit/{visit.uid}": rows.text_of(visit), **news}, confirmed)
     finished = there.finished or visit.finished
     text = rows.text_of(msgspec.structs.replace(visit, finished=finished))
     if rows.text_of(msgspec.structs.replace(there, finished=finished)) != text or (
@@ -316,12 +326,12 @@ def _news(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) ->
         raise rows.conflict("examination", visit.uid)
     if finished != there.finished:
         news = {f"visit/{visit.uid}": text, **news}
-    return ("extended" if news else "known"), news
+    return _News("extended" if news or confirmed else "known", news, confirmed)
 
 
 def _take(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) -> str:
     """Write what is new of an examination; returns what became of it."""
-    fate, news = _news(db, visit, export, store)
+    fate, news, confirmed = _news(db, visit, export, store)
     if fate == "known":
         return fate
     detail = {"device": visit.device, "number": visit.number, "head": export.manifest.head}
@@ -341,6 +351,9 @@ def _take(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) ->
             rows.insert(db, table, uid, visit.uid, rows.text_of(part))
     links = [name.split("/")[1:] for name in news if name.startswith("picture/")]
     db.executemany("INSERT INTO pictures (capture, name) VALUES (?, ?)", links)
+    for capture in confirmed:
+        eyes = {"chosen": capture.laterality, "seen": capture.seen_laterality}
+        audit.append(db, "operator", rows.LATERALITY_KEPT, capture.uid, eyes)
     return fate
 
 

@@ -18,6 +18,7 @@ from device.store.audit import canonical, digest
 T = TypeVar("T")
 Part = Capture | NotImaged | Reading | Withdrawal  # what belongs to a visit
 
+LATERALITY_KEPT = "laterality kept"  # the log's action, with a capture's uid as its subject
 PARCEL = "SELECT visit, queued, attempts, next_try, error, sent FROM parcels"
 KINDS: dict[str, type[Part]] = {
     "captures": Capture, "not_imaged": NotImaged, "readings": Reading, "withdrawals": Withdrawal,
@@ -26,9 +27,11 @@ SINGULAR = {"captures": "capture", "not_imaged": "not_imaged", "readings": "read
 
 
 def text_of(record: Any) -> str:
-    """The JSON of a record as it is kept; a visit without what has rows of its own."""
+    """The JSON of a record as it is kept; a visit without what has rows of its own, or entries of the log."""
     if isinstance(record, Visit):
-        record = msgspec.structs.replace(record, captures=(), not_imaged=(), readings=(), withdrawn=())
+        record = msgspec.structs.replace(
+            record, captures=(), not_imaged=(), readings=(), withdrawn=(), confirmed=()
+        )
     return canonical(record)
 
 
@@ -62,7 +65,15 @@ def visit(db: sqlite3.Connection, uid: str, folder: Path) -> Visit | None:
         not_imaged=of("not_imaged", NotImaged),
         readings=of("readings", Reading),
         withdrawn=of("withdrawals", Withdrawal),
+        confirmed=_confirmed(db, uid),
     )
+
+
+def _confirmed(db: sqlite3.Connection, visit: str) -> tuple[str, ...]:
+    """Captures that the log says were kept for the chosen eye: they have no rows of their own."""
+    kept = "SELECT 1 FROM audit WHERE subject = captures.uid AND json_extract(entry, '$.action') = ?"
+    query = f"SELECT uid FROM captures WHERE visit = ? AND EXISTS ({kept}) ORDER BY id"
+    return tuple(uid for (uid,) in db.execute(query, (visit, LATERALITY_KEPT)))
 
 
 def parts_of(visit: Visit) -> Iterator[tuple[str, str, Part]]:

@@ -77,7 +77,8 @@ def of_study(visits: Iterable[Visit], study: str | None) -> tuple[str, list[Visi
 
 
 def _completeness(visit: Visit) -> tuple[bool, int]:
-    return visit.finished is not None, len(visit.captures) + len(visit.not_imaged) + len(visit.readings)
+    parts = (visit.captures, visit.not_imaged, visit.readings, visit.confirmed)
+    return visit.finished is not None, sum(map(len, parts))
 
 
 def opened(folder: Path) -> Store:

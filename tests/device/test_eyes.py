@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from device import verdict
-from device.eyes import eye_result, hidden
+from device.eyes import doubtful, eye_result, hidden
 from device.record import Capture, NotImaged, Reading, Shot, Visit
 from device.results import Row
 from device.verdict import Outcome
@@ -112,6 +112,13 @@ def test_an_eye_that_cannot_be_imaged_says_why():
     result = eye_result(visit(not_imaged=(gone,)), "OS")
     assert result.outcome is Outcome.UNGRADABLE
     assert result.reasons == ("this eye could not be imaged: the cornea is clouded",)
+
+
+def test_a_capture_that_was_kept_for_the_chosen_eye_is_doubted_no_more():
+    one, two = (msgspec.structs.replace(capture(0.6, uid=uid), seen_laterality="OS") for uid in "ab")
+    exam = visit(one, two, capture(0.2, eye="OS", uid="c"))
+    assert doubtful(exam, "OD") == (one, two) and doubtful(exam, "OS") == ()
+    assert doubtful(msgspec.structs.replace(exam, confirmed=("a",)), "OD") == (two,)
 
 
 def test_a_masked_answer_is_hidden_until_its_eye_was_graded_unseen():

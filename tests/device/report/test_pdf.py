@@ -179,6 +179,8 @@ def test_a_mixed_up_eye_is_warned_of(pictures):
     warned = text_of(report(visit(capture(pictures, "OD", 0.2, seen="OS")), pictures))
     assert "The picture looks like a left eye" in warned
     assert "looks like" not in text_of(report(visit(capture(pictures, "OD", 0.2, seen="OD")), pictures))
+    kept = msgspec.structs.replace(visit(capture(pictures, "OD", 0.2, seen="OS", uid="a")), confirmed=("a",))
+    assert "looks like" not in text_of(report(kept, pictures))
     hidden_behind = (capture(pictures, "OD", 0.9, seen="OS", uid="a"), capture(pictures, "OD", 0.2, 0.2, uid="b"))
     assert "looks like the other eye" in text_of(report(visit(*hidden_behind), pictures))
 

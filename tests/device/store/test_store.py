@@ -8,7 +8,14 @@ import msgspec
 import pytest
 from store_records import capture, not_imaged, picture, reading, withdrawal
 
-from device.errors import NoSuchPictureError, NoSuchVisitError, StoreError, StoreFullError, VisitClosedError
+from device.errors import (
+    EyeGradedError,
+    NoSuchPictureError,
+    NoSuchVisitError,
+    StoreError,
+    StoreFullError,
+    VisitClosedError,
+)
 from device.language import Translator
 from device.record import Pacs, Reference, Settings, Visit, now
 from device.store import Store, audit, database, files
@@ -83,6 +90,37 @@ def test_a_capture_of_the_other_eye_is_kept_but_does_not_count(store):
     store.withdraw(withdrawal(shown))  # again, after the answer was lost and the examination is finished
     assert store.head() == head
     assert known.captures == (shown,) and known.of("OD") == () and known.withdrawn == (withdrawal(shown),)
+
+
+def test_what_was_kept_for_the_chosen_eye_is_known_after_a_restart(store):
+    visit = store.begin("P-1")
+    for seed in (1, 2):
+        store.add_capture(*capture(visit.uid, seed))
+    kept = store.visit(visit.uid).captures[1].uid
+    assert store.visit(visit.uid).confirmed == ()
+    for _ in range(2):
+        store.log("Sato", "laterality kept", kept, {"chosen": "OD", "seen": "OS"})
+    store.log("Sato", "another action", store.visit(visit.uid).captures[0].uid, {})
+    with Store(store.folder) as again:
+        assert again.finish(visit.uid).confirmed == (kept,)
+        assert [v.confirmed for v in again.visits()] == [(kept,)] and audit.verify(again.folder).ok
+
+
+def test_an_eye_that_a_masked_reader_has_graded_keeps_its_photographs(store):
+    """Else the grade would stand for an eye that the reader has not seen, and show the next photograph at once."""
+    store.change_settings(msgspec.structs.replace(FREE, masked=True), "test")
+    visit = store.begin("P-1")
+    shown = [capture(visit.uid, seed, eye) for seed, eye in enumerate(("OD", "OD", "OS"))]
+    for one in shown:
+        store.add_capture(*one)
+    store.withdraw(withdrawal(shown[0][0]))
+    store.add_reading(reading(visit.uid))
+    with pytest.raises(EyeGradedError, match="has graded OD in examination 1, so its photographs stay") as error:
+        store.withdraw(withdrawal(shown[1][0]))
+    assert Translator("ja").knows(str(error.value))
+    store.withdraw(withdrawal(shown[0][0]))  # once more: an answer was lost
+    store.withdraw(withdrawal(shown[2][0]))  # of the other eye nothing was shown
+    assert [w.capture for w in store.visit(visit.uid).withdrawn] == [shown[0][0].uid, shown[2][0].uid]
 
 
 def test_another_record_under_a_known_uid_is_refused(store):

@@ -207,6 +207,22 @@ def test_an_examination_that_has_grown_is_extended(store, other, tmp_path):
     assert audit.verify(other.folder).ok
 
 
+def test_what_was_kept_for_the_chosen_eye_goes_along(store, other, tmp_path):
+    visit = examine(store, 1)
+    export_study(store, tmp_path / "early", None)
+    store.log("Sato", "laterality kept", visit.captures[0].uid, {"chosen": "OD", "seen": "OS"})
+    export_study(store, tmp_path / "late", None)
+    assert import_study(other, opened(tmp_path / "early")) == (1, 0, 0)
+    for result in ((0, 1, 0), (0, 0, 1)):
+        assert import_study(other, opened(tmp_path / "late")) == result
+        assert other.visit(visit.uid) == store.visit(visit.uid)
+        assert other.visit(visit.uid).confirmed == (visit.captures[0].uid,)
+    assert import_study(other, opened(tmp_path / "early")) == (0, 0, 1)
+    assert audit.verify(other.folder).ok
+    rewrite(tmp_path / "late", lambda line: line.replace(b'"confirmed":["', b'"confirmed":["x'))
+    refused(lambda: opened(tmp_path / "late"), "holds what belongs to another")
+
+
 def rewrite(folder, change) -> None:
     """Change the records of an export, with a manifest that fits."""
     path = folder / "visits.jsonl"

@@ -213,6 +213,9 @@ def test_times_photographs_and_laterality():
     assert (photographs.n, photographs.median) == (4, 0.5) and presses.median == 0.5
     assert (minutes.n, minutes.median) == (1, pytest.approx(59 / 60))
     assert [(m.participant, m.laterality) for m in report.laterality] == [("P-1", "OD")]
+    (listed,) = (v for v in found.visits if v.participant == "P-1")
+    kept = gathered([msgspec.structs.replace(listed, confirmed=("c",))])  # the operator has said that it is OD
+    assert analysis.analyse(kept, ["x"]).laterality == ()
     assert any("wrong order" in m.what and m.participant == "P-2" for m in report.missing)
 
 

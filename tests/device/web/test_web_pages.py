@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from web_fake import Take, answer_of
-from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, visit
+from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, client_of, visit
 
 from device import memory
 from device.errors import CameraError, MemoryLowError, StoreFullError
@@ -209,6 +209,11 @@ def test_the_chosen_eye_can_be_kept(client, instrument):
     assert client.post(action).headers["location"] == f"/visits/{uid}/OD"
     assert "REFER" in client.get(f"/visits/{uid}/OD").text
     assert client.post(action.replace("/OD/", "/OS/")).status_code == 404  # a capture of OD is none of OS
+    again = client_of(instrument)  # after a restart
+    assert "Right or left?" not in again.get(f"/visits/{uid}/OD").text
+    assert "looks like the other eye" not in again.get(f"/visits/{uid}").text.lower()
+    again.post(f"/visits/{uid}/finish")
+    assert "looks like the other eye" not in again.get(f"/visits/{uid}").text.lower()
 
 
 def test_it_is_asked_about_every_photograph_that_looks_like_the_other_eye(client, instrument):
