@@ -431,12 +431,33 @@ def test_only_what_is_old_finished_and_held_elsewhere_is_removed(store, tmp_path
     assert result.problems == () and (result.visits, result.removed) == (3, 1)
 
     export_study(store, tmp_path / "export", None)
-    assert store.expire(LATER) == [queued.uid, read.uid]
+    assert store.expire(LATER) == [read.uid]  # what is queued stays, exported or not
+    store.sent(queued.uid)
+    assert store.expire(LATER) == [queued.uid]
     result = audit.verify(store.folder)
     assert result.ok and (result.visits, result.removed, result.orphans) == (1, 3, 0)
     assert store.begin("P").number == 5  # numbers are not given twice
     assert import_study(store, opened(tmp_path / "export")) == (2, 0, 1)  # and back again
     assert audit.verify(store.folder).ok
+
+
+def test_what_was_queued_for_an_archive_that_was_given_up_is_waited_for_no_more(store, tmp_path):
+    keep(store, 30, pacs=Pacs(kind="dimse"))
+    visit = examine(store, 1)
+    export_study(store, tmp_path / "export", None)
+    assert store.expire(LATER) == []
+    keep(store, 30)
+    assert store.expire(LATER) == [visit.uid]
+
+
+def test_what_waits_for_its_reader_stays(store, tmp_path):
+    keep(store, 30, masked=True)
+    visit = examine(store, 1)  # of one eye there is a photograph
+    export_study(store, tmp_path / "export", None)
+    assert store.expire(LATER) == []
+    store.add_reading(reading(visit.uid))
+    export_study(store, tmp_path / "again", None)
+    assert store.expire(LATER) == [visit.uid]
 
 
 def test_what_was_changed_since_its_export_stays(store, tmp_path):

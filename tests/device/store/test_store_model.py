@@ -158,10 +158,12 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def expire(self):
+        sends = bool(self.store.settings.pacs.kind)
         gone = {
             uid
             for uid, v in self.known.items()
             if v.finished
+            and not (sends and self.sent.get(uid) is False)
             and (uid in self.exported or (self.sent.get(uid) and not v.study and not v.readings))
         }  # fmt: skip
         assert set(self.store.expire(LATER)) == gone
