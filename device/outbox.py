@@ -32,6 +32,7 @@ class Parcels(Protocol):
     def picture(self, sha256: str) -> Path: ...
     def due(self, now: str, early: bool = False) -> list[Parcel]: ...
     def tried(self, visit_uid: str, error: str, next_try: str) -> None: ...
+    def put_off(self, visit_uid: str, error: str, next_try: str) -> None: ...
     def sent(self, visit_uid: str) -> None: ...
 
 
@@ -43,8 +44,8 @@ class Outbox:
 
     def run_once(self, now: str, early: bool = False) -> None:
         """Try every parcel that is due at ``now``; with ``early``, all that were not sent. A failure is recorded
-        with its parcel; where the archive cannot be reached at all the run ends, for others would fail as well,
-        and they stay due.
+        with its parcel; where the archive cannot be reached at all the run ends, for others would fail as well:
+        all that wait are put off together.
 
         Raises only what the store raises.
         """
@@ -53,10 +54,13 @@ class Outbox:
         for parcel in self.store.due(now, early):
             try:
                 self._send(parcel)
+            except PacsUnreachableError as error:
+                # By the least tried of them: after a new examination the archive is soon asked again.
+                attempts = min(p.attempts for p in self.store.due(now, early=True))
+                self.store.put_off(parcel.visit, str(error), later(now, attempts))
+                return
             except TenohiraError as error:
                 self.store.tried(parcel.visit, str(error), later(now, parcel.attempts))
-                if isinstance(error, PacsUnreachableError):
-                    return
             if self._stop():
                 return
 
@@ -118,4 +122,3 @@ def later(now: str, attempts: int) -> str:
     """When to try again after ``attempts`` failures and one more."""
     wait = min(FIRST_WAIT * 2 ** min(attempts, 20), LONGEST_WAIT)
     return (datetime.fromisoformat(now) + timedelta(seconds=wait)).isoformat(timespec="milliseconds")
-

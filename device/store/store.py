@@ -447,6 +447,17 @@ class Store(Closing):
             if error != parcel.error:
                 audit.append(db, OUTBOX, "send failed", visit_uid, {"error": error})
 
+    def put_off(self, visit_uid: str, error: str, next_try: str) -> None:
+        """The PACS could not be reached, as the attempt to send this examination has shown: so all that wait have
+        failed, and none is tried before ``next_try``. The log has it with this one only. Raises NoSuchVisitError
+        where it was not queued."""
+        with self.database.writing() as db:
+            parcel = self._queued(db, visit_uid)
+            change = "UPDATE parcels SET attempts = attempts + 1, error = ?, next_try = ? WHERE sent IS NULL"
+            db.execute(change, (error, next_try))
+            if error != parcel.error:
+                audit.append(db, OUTBOX, "send failed", visit_uid, {"error": error})
+
     def sent(self, visit_uid: str) -> None:
         """The PACS has shown that it holds the examination. Raises NoSuchVisitError where it was not queued."""
         with self.database.writing() as db:

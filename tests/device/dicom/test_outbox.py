@@ -20,9 +20,10 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from device import outbox
 from device.dicom import dicomweb, dimse, write
 from device.dicom.archive import Receipt
-from device.errors import DicomError
+from device.errors import DicomError, PacsUnreachableError
 from device.outbox import Outbox, later
 from device.record import Pacs, Parcel, Settings, Visit, now
+from device.store import Store, audit
 
 START = "2026-11-24T09:00:00.000+00:00"
 BOTH = pytest.mark.parametrize("kind", ["dimse", "dicomweb"])
@@ -47,6 +48,10 @@ class Parcels:
         self.parcels[visit_uid] = msgspec.structs.replace(
             old, attempts=old.attempts + 1, error=error, next_try=next_try
         )
+
+    def put_off(self, visit_uid: str, error: str, next_try: str) -> None:
+        for uid in [p.visit for p in self.parcels.values() if p.sent is None]:
+            self.tried(uid, error, next_try)
 
     def sent(self, visit_uid: str) -> None:
         self.parcels[visit_uid] = msgspec.structs.replace(self.parcels[visit_uid], sent=START, error="")
@@ -140,7 +145,7 @@ def test_an_archive_that_is_not_there_is_said_and_tried_again_later(clinic, kind
     first, second = store.parcels.values()
     assert f"127.0.0.1:{port}" in first.error and "does not answer; check network" in first.error
     assert first.next_try == "2026-11-24T09:00:30.000+00:00"
-    assert second.attempts == 0  # the others would fail as well
+    assert second == msgspec.structs.replace(first, visit=second.visit)  # the others would fail as well
     assert not store.all_sent()
 
 
@@ -313,6 +318,33 @@ def test_waits_double_up_to_an_hour():
     assert waits == [30, 60, 120, 1920, 3600, 3600]
 
 
+def test_without_a_network_the_archive_is_asked_ever_more_seldom_for_all_that_wait(tmp_path, monkeypatch):
+    """What is due starts a process with DICOM's libraries: every 20 seconds is too often for a day without one."""
+    asked = []
+
+    def connect(pacs: Pacs) -> None:
+        asked.append(pacs)
+        raise PacsUnreachableError("the archive does not answer; check network")
+
+    monkeypatch.setattr("device.dicom.archive.connect", connect)
+    with Store(tmp_path / "record") as store:
+        store.change_settings(Settings(keep_free_mb=0, pacs=Pacs(kind="dimse", host="pacs")), "test")
+        visits = [store.finish(store.begin(f"P-{n}").uid) for n in range(9)]
+        looks, tries = [hours(look / 180) for look in range(4 * 180)], []
+        for look in looks:
+            if store.due(look):
+                tries.append(look)
+                Outbox(store).run_once(look)
+        assert len(asked) == len(tries) < 7 + 4  # 30 seconds, one minute, two... and an hour
+        assert list(store.waiting().values()) == [9]
+        new = store.finish(store.begin("P-9").uid)  # it may have found a network
+        Outbox(store).run_once(looks[-1])
+        soon = later(looks[-1], 0)
+        assert {store.parcel(v.uid).next_try for v in [*visits, new]} == {soon}
+        failed = [e.subject for e, _ in audit.entries(store.folder) if e.action == "send failed"]
+        assert failed == [visits[0].uid, new.uid]  # those that were tried
+
+
 def test_without_an_archive_nothing_is_tried(clinic):
     store = Parcels(clinic.pictures, [clinic.visit(("OD",))], Pacs())
     Outbox(store).run_once(START)
@@ -364,8 +396,6 @@ def _sentence(node) -> str:
 
 @BOTH
 def test_the_instruments_own_store_hands_over_what_was_finished(clinic, orthanc, tmp_path, kind):
-    from device.store import Store
-
     with Store(tmp_path / "record") as store:
         store.change_settings(Settings(pacs=orthanc.pacs(kind), site="KAN", keep_free_mb=1), "test")
         visit = store.begin(store.next_participant(), operator="N07")
