@@ -38,6 +38,8 @@ EXIF_IFD, EXIF_ORIGINAL, EXIF_CHANGED, EXIF_ORIENTATION = 0x8769, 0x9003, 0x0132
 ON_ITS_SIDE = (5, 6, 7, 8)  # values of the orientation that swap height and width
 PREAMBLE = 128  # bytes before the mark of a DICOM file
 EYES = {"R": "OD", "L": "OS"}  # DICOM laterality
+FILL = 128  # grey value of what libjpeg has no data for; it only warns of that, which Pillow keeps to itself
+ENDS_EARLY = "the data of the picture end early"
 
 
 def read_image(path: str | os.PathLike[str], enough: int | None = None) -> Frame:
@@ -126,6 +128,13 @@ def _check_size(name: str, width: int, height: int) -> None:
         )
 
 
+def _check_end(corner: npt.NDArray[Any]) -> None:
+    """Raise OSError, as Pillow does for other damage, where the last pixels of a JPEG are all filled in: its data
+    were cut off, or a part in their middle was lost."""
+    if (corner == FILL).all():
+        raise OSError(ENDS_EARLY)
+
+
 def _read_picture(file: Path | io.BytesIO, name: str, enough: int | None) -> Frame:
     try:
         image = Image.open(file, formats=FORMATS)
@@ -141,6 +150,10 @@ def _read_picture(file: Path | io.BytesIO, name: str, enough: int | None) -> Fra
             image.draft(None, (width // times, height // times))  # not below this; only JPEG can
         reduced = image.size != (width, height)
         image.load()
+        if image.format in ("JPEG", "MPO"):
+            side = 2 if reduced else 4  # the last block of pixels may have become as small as that
+            corner = image.crop((image.width - side, image.height - side, *image.size))
+            _check_end(np.asarray(corner.convert("RGB")))
         time, was_on_its_side = _upright(image)
         whole = (width, height) if was_on_its_side else (height, width)
         source = str(file) if isinstance(file, Path) else name
@@ -194,9 +207,10 @@ def _read_dicom(path: Path, name: str) -> Frame:
     from pydicom import dcmread  # lazily: most runs see no DICOM
     from pydicom.filereader import read_file_meta_info
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
+    from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGTransferSyntaxes
 
-    if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+    syntax = read_file_meta_info(path).get("TransferSyntaxUID")
+    if syntax == DeflatedExplicitVRLittleEndian:
         raise UnreadableImageError(  # it would be inflated as a whole before its size is known
             f"{name} is a deflated DICOM file; export it without that compression"
         )
@@ -205,6 +219,8 @@ def _read_dicom(path: Path, name: str) -> Frame:
         raise UnreadableImageError(f"{name} is a DICOM file without an image; export the photograph itself")
     _check_size(name, int(header.Columns), int(header.Rows))
     values = pixel_array(path, index=0)  # YBR is converted to RGB
+    if syntax in JPEGTransferSyntaxes:
+        _check_end(values[-4:, -4:])
     kind = header.PhotometricInterpretation
     if kind == "PALETTE COLOR":
         pixels = _eight_bits(apply_color_lut(values, header))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
 from device.errors import UnreadableImageError
-from device.imaging import MOST_PIXELS, decode, read_image
+from device.imaging import MOST_PIXELS, decode, encode_jpeg, read_image
 
 HEIGHT, WIDTH = 160, 200
 
@@ -212,6 +213,39 @@ def test_a_truncated_file_is_never_half_a_photograph(picture, tmp_path, suffix):
         path.write_bytes(whole[: max(1, int(len(whole) * part))])
         with pytest.raises(UnreadableImageError, match=r"again|export"):
             read_image(path)
+
+
+def holes(jpeg):
+    """A JPEG with a sector of zeros in its scan, and cut and closed: libjpeg fills in what is missing."""
+    half = len(jpeg) // 2
+    return jpeg[:half] + bytes(512) + jpeg[half + 512 :], jpeg[:half] + b"\xff\xd9"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("enough", [None, 640, 320])
+def test_a_jpeg_whose_data_end_early_is_never_half_a_photograph(tmp_path, mode, enough):
+    picture = np.full((960, 1280, 3), 90, np.uint8)
+    picture[::7, ::5] = (170, 70, 30)
+    path = tmp_path / "a.jpg"
+    Image.fromarray(picture).convert(mode).save(path, quality=95)
+    whole = path.read_bytes()
+    assert read_image(path, enough).pixels.any()
+    for damaged in holes(whole):
+        path.write_bytes(damaged)
+        Image.open(path).load()  # Pillow says nothing
+        with pytest.raises(UnreadableImageError, match=r"damaged or incomplete \(.* end early\); copy or export"):
+            read_image(path, enough)
+        with pytest.raises(UnreadableImageError, match=r"damaged \(.* end early\); photograph again"):
+            decode(damaged, "a", enough)
+
+
+def test_dicom_whose_jpeg_ends_early_is_refused(picture, tmp_path):
+    jpeg = encode_jpeg(picture, 95)
+    path = dicom(tmp_path / "a.dcm", picture, syntax=JPEGBaseline8Bit, PixelData=encapsulate([jpeg]))
+    assert np.abs(read_image(path).pixels.astype(int) - picture).mean() < 3
+    for damaged in holes(jpeg):
+        with pytest.raises(UnreadableImageError, match="end early"):
+            read_image(dicom(path, picture, syntax=JPEGBaseline8Bit, PixelData=encapsulate([damaged])))
 
 
 def test_what_is_no_image_is_refused_with_a_way_out(tmp_path):
