@@ -186,15 +186,18 @@ def _rgb(image: Image.Image) -> UInt8Image:
     return pixels
 
 
-def _eight_bits(values: npt.NDArray[Any]) -> UInt8Image:
-    """Scale grey values to 0..255: unsigned ones by a power of two (12 bits in 16 are common), others linearly."""
+def _eight_bits(values: npt.NDArray[Any], ends: tuple[float, float] | None = None) -> UInt8Image:
+    """Scale grey values to 0..255: from ``ends`` where they are known, else unsigned ones by a power of two (12
+    bits in 16 are common), others linearly."""
     if values.dtype.kind == "f":
         values = np.nan_to_num(values, posinf=0, neginf=0)
     low, high = float(values.min()), float(values.max())
     if values.dtype.kind != "f" and low >= 0:
         low, high = 0.0, float(max(255, (1 << int(high).bit_length()) - 1))
+    if ends is not None:
+        low, high = ends
     scaled = (values.astype(np.float32) - low) * (255 / max(high - low, 1e-6))
-    eight: UInt8Image = np.rint(scaled).astype(np.uint8)
+    eight: UInt8Image = np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
     return eight
 
 
@@ -206,13 +209,18 @@ def _grey_to_rgb(grey: UInt8Image) -> UInt8Image:
 def _read_dicom(path: Path, name: str) -> Frame:
     from pydicom import dcmread  # lazily: most runs see no DICOM
     from pydicom.filereader import read_file_meta_info
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
+    from pydicom.pixels import apply_color_lut, pixel_array
     from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGTransferSyntaxes
 
     syntax = read_file_meta_info(path).get("TransferSyntaxUID")
     if syntax == DeflatedExplicitVRLittleEndian:
         raise UnreadableImageError(  # it would be inflated as a whole before its size is known
             f"{name} is a deflated DICOM file; export it without that compression"
+        )
+    if syntax and not _is_decodable(syntax):
+        raise UnreadableImageError(
+            f"{name} is compressed as {syntax.name}, which this installation cannot decode; "
+            "export it as JPEG, JPEG 2000 or without compression"
         )
     header = dcmread(path, stop_before_pixels=True)
     if "Rows" not in header or "Columns" not in header:
@@ -227,8 +235,7 @@ def _read_dicom(path: Path, name: str) -> Frame:
     elif values.ndim == 3:
         pixels = values if values.dtype == np.uint8 else _eight_bits(values)
     else:
-        grey = apply_voi_lut(apply_modality_lut(values, header), header)
-        pixels = _grey_to_rgb(_eight_bits(grey))
+        pixels = _grey_to_rgb(_dicom_grey(values, header))
         if kind == "MONOCHROME1":  # the smallest value is white
             pixels = 255 - pixels
 
@@ -238,6 +245,41 @@ def _read_dicom(path: Path, name: str) -> Frame:
     laterality = EYES.get(said("ImageLaterality") or said("Laterality"), "unknown")
     time = _time(said("AcquisitionDateTime") or said("ContentDate") + said("ContentTime"))
     return Frame(np.ascontiguousarray(pixels), laterality, time, source=str(path))
+
+
+def _is_decodable(syntax: Any) -> bool:
+    """Whether there is a decoder for a transfer syntax of DICOM. What is missing is no damage of the file."""
+    from pydicom.pixels import get_decoder
+
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:  # for video, and for makers' own
+        return False
+
+
+def _dicom_grey(values: npt.NDArray[Any], header: Any) -> UInt8Image:
+    """The one channel of a DICOM image in eight bits, through its tables and its window.
+
+    What a window makes of the values is scaled by what the stored bits can hold, never by the extremes of the
+    picture itself: those would make an image of a blank one. A slope and an intercept alone change nothing here.
+    """
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
+    if slope is None or intercept is None:  # one without the other is not applied
+        slope, intercept = 1, 0
+    shown_by = ("ModalityLUTSequence", "VOILUTSequence", "WindowCenter")
+    if slope > 0 and all(header.get(name) is None for name in shown_by):
+        return _eight_bits(values)
+    grey = apply_voi_lut(apply_modality_lut(values, header), header)
+    if grey.dtype.kind != "f":  # a table's
+        return _eight_bits(grey)
+    if table := header.get("ModalityLUTSequence"):
+        return _eight_bits(grey, (0, 2 ** table[0].LUTDescriptor[2] - 1))
+    lowest = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
+    stored = lowest, lowest + 2**header.BitsStored - 1
+    low, high = sorted(float(slope) * end + float(intercept) for end in stored)
+    return _eight_bits(grey, (low, high))
 
 
 def _time(text: str) -> datetime | None:

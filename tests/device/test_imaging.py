@@ -12,7 +12,16 @@ import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    MPEG2MPML,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEGBaseline8Bit,
+    generate_uid,
+)
 
 from device.errors import UnreadableImageError
 from device.imaging import MOST_PIXELS, decode, encode_jpeg, read_image
@@ -181,6 +190,57 @@ def test_dicom_monochrome_is_windowed_and_the_right_way_round(tmp_path):
     assert not windowed[ramp < 790].any() and (windowed[ramp > 1210] == 255).all()
     signed = read_image(dicom(path, ramp.astype(np.int16) - 2048, "MONOCHROME2", 16)).pixels[..., 0]
     assert np.abs(signed.astype(int) - plain).max() <= 1
+
+
+@pytest.mark.parametrize("syntax", [HTJ2KLossless, MPEG2MPML, UID("1.2.3.4.5")])
+def test_dicom_of_a_compression_without_decoder_is_not_called_damaged(picture, tmp_path, syntax, monkeypatch):
+    monkeypatch.setattr(get_decoder(HTJ2KLossless), "_available", {})  # it may be installed here
+    path = dicom(tmp_path / "a.dcm", picture, syntax=syntax, PixelData=encapsulate([bytes(90)]))
+    with pytest.raises(UnreadableImageError, match=r"cannot decode; export it as JPEG") as caught:
+        read_image(path)
+    assert f"a.dcm is compressed as {syntax.name}, which" in str(caught.value)
+
+
+@pytest.mark.parametrize("top", [1, 12])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"RescaleSlope": 1, "RescaleIntercept": 0},
+        {"RescaleSlope": 0.5, "RescaleIntercept": -100},
+        {"WindowCenter": 128, "WindowWidth": 256},
+        {"RescaleSlope": 2, "RescaleIntercept": -7, "WindowCenter": 248.5, "WindowWidth": 511},
+    ],
+)
+def test_dicom_that_is_blank_stays_blank_whatever_its_scale(tmp_path, top, tags):
+    """An 8-bit picture is not stretched by its own extremes, as floats of files without a range are."""
+    blank = grey_ramp(top, np.uint8)
+    pixels = read_image(dicom(tmp_path / "a.dcm", blank, "MONOCHROME2", **tags)).pixels
+    assert np.abs(pixels[..., 0].astype(int) - blank).max() <= 1
+    ramp = grey_ramp(255, np.uint8)
+    pixels = read_image(dicom(tmp_path / "a.dcm", ramp, "MONOCHROME2", **tags)).pixels
+    assert np.abs(pixels[..., 0].astype(int) - ramp).max() <= 1
+
+
+def test_dicom_of_twelve_bits_in_sixteen_is_rescaled_by_the_bits_in_use(tmp_path):
+    ramp = grey_ramp(4095)
+    path = dicom(tmp_path / "a.dcm", ramp, "MONOCHROME2", 16, RescaleSlope=2, RescaleIntercept=-1024)
+    assert np.abs(read_image(path).pixels[..., 0] - grey_ramp(255.0, np.float64)).max() <= 1
+
+
+def test_dicom_whose_slope_is_negative_is_inverted(tmp_path):
+    ramp = grey_ramp(255, np.uint8)
+    path = dicom(tmp_path / "a.dcm", ramp, "MONOCHROME2", RescaleSlope=-1, RescaleIntercept=0)
+    assert np.array_equal(read_image(path).pixels[..., 0], 255 - ramp)
+
+
+def test_dicom_with_a_table_of_its_values_is_shown_through_it(tmp_path):
+    table = Dataset()
+    table.LUTDescriptor, table.ModalityLUTType = [256, 0, 16], "US"
+    table.add_new("LUTData", "US", list(range(0, 65536, 257)))
+    ramp = grey_ramp(255, np.uint8)
+    for window in ({}, {"WindowCenter": 32768, "WindowWidth": 65536}):
+        path = dicom(tmp_path / "a.dcm", ramp, "MONOCHROME2", ModalityLUTSequence=[table], **window)
+        assert np.abs(read_image(path).pixels[..., 0].astype(int) - ramp).max() <= 1
 
 
 def test_dicom_that_holds_no_picture_or_hides_its_size(picture, tmp_path):
