@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +38,10 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # and DICOM
 EXIF_IFD, EXIF_ORIGINAL, EXIF_CHANGED, EXIF_ORIENTATION = 0x8769, 0x9003, 0x0132, 0x0112
 ON_ITS_SIDE = (5, 6, 7, 8)  # values of the orientation that swap height and width
 PREAMBLE = 128  # bytes before the mark of a DICOM file
+TIME = re.compile(
+    r"(\d{4})[:.-]?(\d\d)[:.-]?(\d\d)[\sT]?(\d\d):?(\d\d)(?::?(\d\d))?(?:\.\d*)?(?:[+-]\d\d:?\d\d|Z)?", re.ASCII
+)
+FIRST_YEAR = 1900  # no photograph is older: a clock that was never set
 EYES = {"R": "OD", "L": "OS"}  # DICOM laterality
 FILL = 128  # grey value of what libjpeg has no data for; it only warns of that, which Pillow keeps to itself
 ENDS_EARLY = "the data of the picture end early"
@@ -283,8 +288,12 @@ def _dicom_grey(values: npt.NDArray[Any], header: Any) -> UInt8Image:
 
 
 def _time(text: str) -> datetime | None:
-    """``2024:01:31 12:30:59`` (EXIF) or ``20240131123059.000`` (DICOM); None for anything else."""
+    """``2024:01:31 12:30:59`` (EXIF) or ``20240131123059.000+0900`` (DICOM), by the clock on the wall, seconds 0
+    where they are left away; None for anything else: of a part of a time nothing is guessed."""
+    if (found := TIME.fullmatch(text.strip("\0 "))) is None:
+        return None
     try:
-        return datetime.strptime("".join(c for c in text if c.isdigit())[:14], "%Y%m%d%H%M%S")
+        time = datetime.strptime("".join(found.groups("00")), "%Y%m%d%H%M%S")
     except ValueError:
         return None
+    return time if time.year >= FIRST_YEAR else None

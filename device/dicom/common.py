@@ -72,7 +72,7 @@ def instant(record: str) -> datetime:
     """
     try:
         return datetime.fromisoformat(record).astimezone()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError):  # the other for the ends of the calendar
         return datetime.fromtimestamp(0, UTC)
 
 

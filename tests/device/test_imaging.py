@@ -173,6 +173,40 @@ def test_dicom_colour_laterality_and_time(picture, tmp_path):
     assert odd.laterality == "unknown" and odd.time is None  # odd metadata cost no photograph
 
 
+AT_NOON = datetime(2024, 1, 31, 12, 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2024:01:31 12:30:00", AT_NOON),
+        ("2024-01-31T12:30:00Z", AT_NOON),
+        ("2024:01:31 12:30\0", AT_NOON),
+        ("20240131123000.000", AT_NOON),
+        ("202401311230", AT_NOON),
+        ("202401311230+0900", AT_NOON),
+        ("20240131123000.5-0500", AT_NOON),
+        ("2024013112", None),
+        ("2024013112+0900", None),
+        ("20240131", None),
+        ("20240131+0900", None),
+        ("2024:01:31 9:05:07", None),
+        ("2024:01:31 12:30:00 PM", None),
+        ("2024:02:31 12:30:00", None),
+        ("0000:00:00 00:00:00", None),
+        ("0001:01:01 00:00:00", None),
+        ("", None),
+    ],
+)
+def test_a_time_is_whole_or_not_told(picture, tmp_path, text, time):
+    exif = Image.Exif()
+    exif[0x0132] = text
+    Image.fromarray(picture).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").time == time
+    if ":" not in text:
+        assert read_image(dicom(tmp_path / "a.dcm", picture, AcquisitionDateTime=text)).time == time
+
+
 def test_dicom_ybr_becomes_rgb(picture, tmp_path):
     ybr = np.asarray(Image.fromarray(picture).convert("YCbCr"))
     pixels = read_image(dicom(tmp_path / "a.dcm", ybr, "YBR_FULL")).pixels
