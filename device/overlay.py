@@ -38,6 +38,7 @@ MEASURED_ONLY = ("faz", "haemorrhage")  # no referral rule
 CASING = (0, 0, 0)  # under every line, so that it shows on bright and on dark ground
 DASH = 12  # pixels
 INK, PAPER, FAINT = "#1a1a1a", "#ffffff", "#4d4d4d"
+PLAIN = str.maketrans({"²": "2", "–": "-"})  # Pillow's font, which the caption is written in, has boxes for these
 
 Colour = tuple[int, int, int]
 Draw = ImageDraw.ImageDraw
@@ -129,10 +130,7 @@ def _caption(width: int, exam: Examination) -> Image.Image:
     pad = size
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     lines = [(text, normal, INK) for text in numbers_of(exam)]
-    sentences = [sentence(r) for r in exam.reasons[:3]]
-    if exam.tip:
-        sentences.append(sentence(exam.tip))
-    for text in sentences:
+    for text in sentences_of(exam):
         lines += [(part, normal, INK) for part in _wrapped(measure, text, normal, width - 2 * pad)]
     lines += [(part, small, FAINT) for part in _wrapped(measure, _legend(exam), small, width - 2 * pad)]
     band = round(size * 2.4)
@@ -154,9 +152,8 @@ def numbers_of(exam: Examination) -> list[str]:
     """The line of numbers, or none where nothing was measured."""
     if exam.faz is not None:
         f = exam.faz
-        unit = {"mm2": "mm²"}.get(f.unit, f.unit)
         return [
-            f"FAZ area {f.area:.4g} {unit}   perimeter {f.perimeter:.4g} {f.length_unit}   "
+            f"FAZ area {f.area:.4g} {f.unit}   perimeter {f.perimeter:.4g} {f.length_unit}   "
             f"circularity {f.circularity:.2f}   axis ratio {f.axis_ratio:.2f}"
         ]
     if exam.haemorrhages is not None:
@@ -171,6 +168,12 @@ def numbers_of(exam: Examination) -> list[str]:
         f"vertical cup-to-disc ratio {exam.vcdr:.2f}   glaucoma probability {exam.glaucoma_probability:.2f}"
         f"   quality {exam.quality.grade}"
     ]
+
+
+def sentences_of(exam: Examination) -> list[str]:
+    """The first reasons and the tip, in characters that the caption's font has."""
+    said = [*exam.reasons[:3], *([exam.tip] if exam.tip else [])]
+    return [sentence(text).translate(PLAIN) for text in said]
 
 
 def sentence(text: str) -> str:

@@ -1,13 +1,17 @@
 """Overlays: size, outlines where they belong, captions for every outcome."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import ImageFont
 
 from device import overlay, pipeline
 from device.overlay import COLOURS, LONGEST, draw
 from device.quality import Quality
 from device.verdict import Outcome
 from tests.device.eye import DISC_GREEN, ColourNetwork, build, frame, paint, point
+from tests.device.sentences import templates
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +93,24 @@ def test_ungradable_shows_no_number():
     assert tuple(draw(picture, nothing)[604, 2]) == of_hex(COLOURS[Outcome.UNGRADABLE])
     measured = build(vcdr_points=(point("vcdr", 0.7),)).screen(frame(picture))
     assert f"{measured.vcdr:.2f}" in overlay.numbers_of(measured)[0]
+
+
+def test_every_character_of_a_caption_is_in_its_font():
+    font = ImageFont.load_default(20)
+
+    def drawn(character):
+        return bytes(font.getmask(character))
+
+    modules = ("pipeline", "verdict", "measurement", "quality")
+    said = [text for module in modules for text in templates(f"device.{module}")]
+    assert any("²" in text for text in said)
+    exam = build().screen(frame(paint()))
+    octa = np.repeat(paint(200, (104, 98), (40, 40), (0, 0), surround=False)[..., 1:2], 3, axis=2)
+    measured = build().measure_faz(frame(octa), 3.0)
+    assert measured.faz.unit == "mm2"
+    texts = [t for reason in said for t in overlay.sentences_of(replace(exam, reasons=(reason,), tip=reason))]
+    texts += [*overlay.numbers_of(measured), *overlay.numbers_of(exam), overlay._legend(exam)]
+    assert not {c for text in texts for c in text if c.isprintable() and drawn(c) == drawn("\uffff")}
 
 
 def test_text_is_readable():
