@@ -24,7 +24,7 @@ from device.frame import Frame
 from device.geometry import Int8Image, Square, UInt8Image, mask_in_image, network_input, to_int8
 from device.localization import Disc, extent_of
 from device.measurement import DiscMeasures, FazMeasures, HaemorrhageMeasures
-from device.quality import Quality, assess
+from device.quality import Quality, assess, is_crop
 from device.segmentation import Region
 from device.tasks import TASKS
 from device.verdict import Outcome
@@ -235,8 +235,8 @@ class Pipeline:
             side = Square.whole(*shape).side if view == "disc" else view_field.square.side
             share = (outline.found or disc).diameter / side
             if view == "auto":
-                is_crop = share >= localization.DISC_VIEW[view_field.fills_frame]
-                exam = replace(exam, view="disc" if is_crop else "field")
+                is_disc = share >= localization.DISC_VIEW[view_field.fills_frame]
+                exam = replace(exam, view="disc" if is_disc else "field")
             masks = {name: r for name, r in (("disc", outline.disc), ("cup", outline.cup)) if r.area}
             exam = replace(exam, disc=outline.found, masks=masks)
             faults = measurement.disc_faults(outline.disc, outline.cup, shape)
@@ -314,7 +314,7 @@ class Pipeline:
         exam = Examination("haemorrhage", Outcome.UNGRADABLE, (), FIELD_TIP, quality, "field", frame.laterality)
         if quality.grade == "reject":
             return replace(exam, reasons=(f"quality rejected: {quality.cause}",), tip=quality.tip)
-        if view_field.fills_frame:
+        if is_crop(pixels.shape[:2], view_field):
             return replace(exam, reasons=("the picture is a crop: no edge of the field of view is in it",))
         marked = self._scattered("haemorrhage", pixels, view_field.square, clock)
         with clock.stage("geometry"):

@@ -117,6 +117,12 @@ def assess(pixels: UInt8Image, field: Field) -> Quality:
     return grade(measure(pixels, field).findings)
 
 
+def is_crop(shape: tuple[int, int], field: Field) -> bool:
+    """Whether the field of view of a photograph (height, width) is no lit disc on a dark surround, as that of a
+    crop, also of one that lies on black."""
+    return field.fills_frame or _no_disc(_lit(shape, field))
+
+
 def score_of(measure: str, value: float) -> float:
     """The score, 0 to 1, of a measure's value by its LANDMARKS."""
     return float(np.interp(*_ascending(value, LANDMARKS[measure])))

@@ -306,7 +306,9 @@ def test_an_eye_without_haemorrhages_has_none():
 
 def test_no_haemorrhages_are_counted_where_their_scale_is_unknown_or_the_photograph_is_rejected(quality):
     machine = build()
-    for picture, grade, said in ((paint(surround=False), "good", "crop"), (paint(), "reject", "quality rejected")):
+    on_black = [np.pad(paint(surround=False), (b, b, (0, 0))) for b in ((0, 130), (50, 50), (50, 130))]
+    cases = [(crop, "good", "crop") for crop in (paint(surround=False), *on_black)]
+    for picture, grade, said in (*cases, (paint(), "reject", "quality rejected")):
         quality["is"] = Quality(grade, 0.1, "defocus", "Focus again.")
         exam = machine.mark_haemorrhages(frame(picture))
         assert exam.outcome is Outcome.UNGRADABLE and exam.haemorrhages is None and not exam.masks
