@@ -43,6 +43,7 @@ CAUSES = {
     quality.DUST: "Reflection or dust: tilt the camera slightly; if it stays, clean the lens.",
     quality.MOTION: "Moving: ask to look at the light and hold still, and steady the camera.",
     quality.DEFOCUS: "Out of focus: focus on the vessels until the bar is full.",
+    quality.SEVERAL: "More than one bright field in view: aim through one pupil.",
 }
 TIPS = (AIM, *MOVE.values(), *SHADOW.values(), CLOSER, *CAUSES.values())
 

@@ -23,11 +23,13 @@ STRIP = 192  # rows, a multiple of three, that stay in the processor's cache
 @dataclass(frozen=True)
 class Field:
     """``square`` holds the field of view; ``mask`` (h x w, 0/255, reduced) marks lit pixels;
-    ``fills_frame`` is true where there is no dark surround (a crop)."""
+    ``fills_frame`` is true where there is no dark surround (a crop); ``second`` is the next largest lit region,
+    as a share of this one: another field of view, where it is no mere label."""
 
     square: Square
     mask: UInt8Image
     fills_frame: bool
+    second: float = 0.0
 
 
 def blocks(image: UInt8Image, size: int) -> tuple[UInt8Image, int]:
@@ -65,7 +67,9 @@ def find_field(image: UInt8Image) -> Field:
     count, labels = cv2.connectedComponents(lit)
     if count < 2:
         return Field(Square.whole(height, width), np.full(lit.shape, 255, np.uint8), True)
-    largest = 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    sizes = np.bincount(labels.ravel())[1:]
+    largest = 1 + int(np.argmax(sizes))
+    next_size, size = np.sort(np.append(sizes, 0))[-2:]
     mask = (labels == largest).astype(np.uint8) * np.uint8(255)
     x, y, w, h = cv2.boundingRect(mask)
     edge = max(2, WORKING_SIZE // 32)
@@ -73,7 +77,7 @@ def find_field(image: UInt8Image) -> Field:
     dark_corners = sum(int(c.mean() < 128) for c in corners)
     square = Square.around((x + w / 2) / scale, (y + h / 2) / scale, max(w, h) / scale)
     fills = dark_corners <= 1 and w * h > 0.85 * mask.size
-    return Field(Square.whole(height, width) if fills else square, mask, fills)
+    return Field(Square.whole(height, width) if fills else square, mask, fills, float(next_size / size))
 
 
 def circle_of(field: Field) -> Circle:

@@ -33,6 +33,7 @@ DEFOCUS, MOTION = "defocus", "motion"
 UNDER, OVER = "under-exposure", "over-exposure"
 OFF_CENTRE, PUPIL = "off-centre", "small pupil or vignetting"
 NO_FUNDUS, DUST, LID = "not a fundus", "dust or reflection", "eyelid"
+SEVERAL = "several fields of view in the picture"
 
 TIPS = {
     DEFOCUS: "Focus again on the vessels at the edge of the optic disc, and wipe the lens.",
@@ -44,6 +45,7 @@ TIPS = {
     NO_FUNDUS: "Aim at the retina and photograph again; give a colour photograph of the fundus.",
     LID: "Ask the patient to open the eye wide, or hold the lids apart, and photograph again.",
     DUST: "Clean the lens, darken the room and tilt the camera slightly to lose the reflection.",
+    SEVERAL: "Give one photograph for each eye.",
 }
 
 # Landmarks of each measure: worst, reject, good, best (score 0, 1/3, 2/3, 1). A measure whose worst is as far
@@ -66,6 +68,7 @@ LANDMARKS = {
     "white": (1.0, 1.0, 0.02, 0.0),  # share of colourless highlights in a full field
     "edge width": (18, 10, 6.0, 3.0),  # of the strongest edges, in working pixels
     "edge width of a crop": (28, 11.5, 7.5, 4.0),  # vessels and disc are larger there
+    "second": (1.0, 0.3, 0.25, 0.0),  # what else is lit, by the field's size: labels and bars may be
 }
 DARK = 0.18  # share of the brightness of the bright parts, below which nothing can be seen
 UNEVEN_EDGES = 1.4  # widest by narrowest direction, from which a lack of sharpness is called motion
@@ -176,7 +179,8 @@ def measure(pixels: UInt8Image, field: Field) -> Measured:
     detail, focus = _detail(image, inner, is_crop)
     if any(f.score < GOOD and f.cause in (PUPIL, OFF_CENTRE, LID) for f in findings):
         detail = tuple(f for f in detail if f.measure != "likeness")  # a retina half in shadow looks unlike one
-    return Measured((*findings, *detail), focus, is_crop, middle)
+    several = _finding(SEVERAL, "second", field.second)  # last: of a picture without a retina that says too much
+    return Measured((*findings, *detail, several), focus, is_crop, middle)
 
 
 def working(pixels: UInt8Image, field: Field) -> tuple[UInt8Image, Mask]:

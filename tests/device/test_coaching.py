@@ -103,6 +103,12 @@ def test_a_small_circle_is_too_far_away():
     assert seen.tip == coaching.CLOSER and seen.radius == pytest.approx(0.24, abs=0.02)
 
 
+def test_two_eyes_in_view_are_not_ready():
+    seen = coach(np.concatenate([frame(480, 480), np.ones((480, 60, 3), np.uint8), frame(480, 480)], axis=1))
+    assert not seen.ready and seen.quality.cause == quality.SEVERAL
+    assert seen.tip in (CAUSES[quality.SEVERAL], *MOVE.values())  # each field lies off the middle
+
+
 def test_what_is_no_retina_is_not_ready():
     rng = np.random.default_rng(0)
     for picture in (

@@ -48,6 +48,15 @@ def test_a_white_bar_beside_the_field_is_no_retina():
     near(find_field(image).square, (300, 200), 340, 6)
 
 
+@pytest.mark.parametrize(("gap", "radius", "second"), [(20, 170, 1.0), (60, 120, 0.5), (60, 40, 0.055)])
+def test_another_field_beside_it_is_told(gap, radius, second):
+    image = fundus(400, 400 + gap + 2 * radius, (190, 200), 170)
+    cv2.circle(image, (390 + gap + radius - 20, 200), radius, (170, 70, 30), -1)
+    field = find_field(image)
+    assert field.second == pytest.approx(second, abs=0.05)
+    assert find_field(fundus(400, 500, (190, 200), 170)).second == 0
+
+
 def test_a_dark_photograph_still_has_a_field():
     image = (fundus(400, 400, (200, 200), 170) * 0.25).astype(np.uint8)
     near(find_field(image).square, (200, 200), 340, 8)

@@ -77,6 +77,17 @@ def test_a_small_pupil_and_a_reflection_are_named():
     assert grade(image).cause == "dust or reflection"
 
 
+def test_two_eyes_in_one_picture_are_rejected_and_a_label_is_not():
+    eye = photo()
+    gap = np.zeros((640, 60, 3), np.uint8)
+    both = np.concatenate([eye, gap, eye[:, ::-1]], axis=1)
+    quality = grade(both)
+    assert (quality.grade, quality.cause) == ("reject", "several fields of view in the picture")
+    labelled = np.concatenate([eye, gap], axis=1)
+    labelled[40:600, 660:690] = 255
+    assert grade(labelled).grade == "good"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_worse_focus_never_scores_better(seed):
     camera = SimulatedCamera(seed=seed, size=512)
