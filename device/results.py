@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -23,6 +26,7 @@ from device.verdict import Outcome
 SCHEMA = 1  # raised when a key changes its meaning or goes away; new keys alone do not raise it
 
 MARKER = ".tenohira-results"  # in every folder of results: no walk takes what was written there for photographs
+NOTE = "Results of `tenohira screen`, which does not screen what it wrote here.\n"
 LISTS = ("results.jsonl", "results.csv", "index.html")
 PICTURES = ("masks", "overlays", "dicom")
 
@@ -129,24 +133,41 @@ def is_results(folder: Path) -> bool:
     return os.path.exists(folder / MARKER)
 
 
-def prepare(folder: Path) -> None:
-    """Make and mark a folder for results; the lists of an earlier run, which tell of other rows, go away.
+@contextmanager
+def prepared(folder: Path) -> Iterator[None]:
+    """Make and mark a folder for results, and keep other runs out of it meanwhile; the lists of an earlier run,
+    which tell of other rows, go away.
 
-    A folder that no run has marked keeps its files until they are replaced: its index.html may be another's.
-    Raises OutputError where the folder cannot be written to.
+    A folder that no run has marked keeps its files until they are replaced: its index.html may be another's. The
+    lock is the kernel's (flock) and goes with the process, however that ends.
+    Raises OutputError where the folder cannot be written to, or another run writes to it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in LISTS if is_results(folder) else ():
-            (folder / name).unlink(missing_ok=True)
-        (folder / MARKER).write_text("Results of `tenohira screen`, which does not screen what it wrote here.\n")
+        lists = LISTS if is_results(folder) else ()
+        marker = os.open(folder / MARKER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise cannot_write(folder, error) from error
+    try:
+        try:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for name in lists:
+                (folder / name).unlink(missing_ok=True)
+            (folder / MARKER).write_text(NOTE)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another run is writing to {folder}; wait for it, or give --out another folder"
+            ) from error
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        yield
+    finally:
+        os.close(marker)
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all, and the folders that it needs. Raises OutputError where that fails."""
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # another process may write the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

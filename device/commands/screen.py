@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
@@ -30,7 +30,7 @@ NOTHING_READ = 4
 INTERNAL_ERROR = 5
 MOST_THREADS = 64
 OVERLAY_QUALITY = 90  # of the JPEG
-LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".part" must fit into the 255 of file systems as well
+LONGEST_NAME = 140  # bytes; "-2", ".disc.png" and ".PID.part" must fit into the 255 of file systems as well
 WRITTEN = (".jpg", ".png", ".dcm", ".part")  # how what is written for an image ends
 VIEWS = {"faz": "octa", "haemorrhage": "field"}  # where a task has one view only
 NUMBERS = {  # columns of the table that is printed
@@ -98,8 +98,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"there is no image in {places}; name a folder with photographs")
     networks = pipeline.NETWORKS[args.task]
     machine = Pipeline.load(args.bundles, args.keys, networks, args.threads, args.operating_point)
-    if args.out is not None:
-        results.prepare(args.out)
+    with nullcontext() if args.out is None else results.prepared(args.out):
+        return _screen(items, machine, args)
+
+
+def _screen(items: list[Item], machine: Pipeline, args: argparse.Namespace) -> int:
+    """Screen, write, print; what ``run`` returns and raises."""
     rows: list[Row] = []
     endings: Counter[Ending] = Counter()
     try:

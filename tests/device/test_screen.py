@@ -24,6 +24,7 @@ from device import cli, pipeline, results
 from device.commands import screen
 from device.pipeline import Pipeline
 from device.quality import Quality
+from device.results import Writer
 from tests.device.eye import build, paint
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -173,6 +174,29 @@ def test_a_run_removes_the_lists_of_the_one_before(photos, tmp_path):
     assert cli.main(["screen", photo, "--out", str(out), "--json", "--csv", "--page"]) == 0
     assert cli.main(["screen", photo, "--out", str(out)]) == 0
     assert sorted(p.name for p in out.iterdir()) == [results.MARKER, "masks", "overlays"]
+
+
+def test_a_folder_that_another_run_writes_to_is_left_alone(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert screen_once(photos, out) == 0
+    capsys.readouterr()
+    with results.prepared(out), Writer(out, as_json=True, as_csv=False) as writer:
+        writer.write(results.failed_row(Path("a"), "glaucoma", "auto", "why", "x"))
+        assert screen_once(photos, out) == 2
+        assert capsys.readouterr().err == (
+            f"tenohira: another run is writing to {out}; wait for it, or give --out another folder\n"
+        )
+    assert [row["image"] for row in rows(out)] == ["a"]
+    assert screen_once(photos, out) == 0 and len(rows(out)) == 6
+
+
+def test_two_processes_that_write_one_file_use_names_of_their_own(tmp_path, monkeypatch):
+    replace, seen = os.replace, []
+    monkeypatch.setattr(os, "replace", lambda part, path: (seen.append(part.name), replace(part, path)))
+    for process in (11, 12):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        results.write_file(tmp_path / "a.png", b"whole")
+    assert seen == ["a.png.11.part", "a.png.12.part"] and [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_rows_are_on_disk_before_the_next_image(photos, tmp_path, monkeypatch):
