@@ -64,16 +64,41 @@ def main(argv: list[str] | None = None) -> int:
                 module = _import(name, verb)
                 module.add_arguments(sub)
         args = parser.parse_args(argv)
-        return int(module.run(args))  # type: ignore[union-attr]  # argparse has refused every other verb
+        code = int(module.run(args))  # type: ignore[union-attr]  # argparse has refused every other verb
+        print(end="", flush=True)  # what cannot be written is told below, not at the end of the process
+        return code
     except TenohiraError as error:
         print(f"tenohira: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # the reader (head, less) has gone: not an error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as error:
+        if _can_be_written():
+            raise
+        _drop_output()
+        print(
+            f"tenohira: cannot write to the standard output: {error.strerror}; free space, or send it elsewhere",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("tenohira: interrupted", file=sys.stderr)
         return 130
+
+
+def _can_be_written() -> bool:
+    """Whether the standard output takes what was printed, and an empty line: what it has refused may be gone."""
+    try:
+        print(flush=True)
+    except OSError:
+        return False
+    return True
+
+
+def _drop_output() -> None:
+    """Send what is still to be printed nowhere: the end of the process would try again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _import(name: str, verb: Verb):  # type: ignore[no-untyped-def]

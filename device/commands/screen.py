@@ -109,10 +109,12 @@ def _screen(items: list[Item], machine: Pipeline, args: argparse.Namespace) -> i
     try:
         with Writer(args.out or Path(), as_json=args.json, as_csv=args.csv) as writer:
             for item in _with_progress(items):
-                row, ending = _answer(item, machine, args)
+                row, ending, unsaved = _answer(item, machine, args)
                 writer.write(row)
                 rows.append(row)
                 endings[ending] += 1
+                if unsaved is not None:
+                    raise unsaved
     except BaseException:  # an interrupted run shows what it has; the first error is the one to be told
         with suppress(OutputError, OSError):
             _show(rows, args)
@@ -212,9 +214,14 @@ def _shortened(name: str) -> str:
     return name.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
-def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Row, Ending]:
-    """The row of one file, and how it went. One bad file never stops a run."""
+def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Row, Ending, OutputError | None]:
+    """The row of one file, how it went, and why its pictures could not be written. One bad file never stops a run;
+    a full disk does, after the row."""
     clock, total = Stopwatch(), Stopwatch()
+    masks: dict[str, str] = {}
+    overlay: str | None = None
+    dicom: dict[str, str] = {}
+    unsaved: OutputError | None = None
     view = VIEWS.get(args.task, args.view)
     try:
         with total.stage("total"):
@@ -230,29 +237,34 @@ def _answer(item: Item, machine: Pipeline, args: argparse.Namespace) -> tuple[Ro
                 exam = machine.screen(frame, args.view, clock)
         with clock.stage("save"):
             whole = exam.in_whole(frame)
-            masks = _save_masks(item, frame, whole, args)
-            overlay = _save_overlay(item, frame, exam, args)
-            row = row_of(item.path, whole, masks=masks, overlay=overlay, timings_ms={}, bundles=machine.bundles)
-            dicom = _save_dicom(item, frame, whole, row, args) if args.dicom else {}
+            try:
+                masks = _save_masks(item, frame, whole, args)
+                overlay = _save_overlay(item, frame, exam, args)
+                if args.dicom:
+                    known = row_of(
+                        item.path, whole, masks=masks, overlay=overlay, timings_ms={}, bundles=machine.bundles
+                    )
+                    dicom = _save_dicom(item, frame, whole, known, args)
+            except OutputError as error:
+                unsaved = error
     except UnreadableImageError as error:
-        return failed_row(item.path, args.task, view, str(error), "the file cannot be read"), Ending.UNREADABLE
+        row = failed_row(item.path, args.task, view, str(error), "the file cannot be read")
+        return row, Ending.UNREADABLE, None
     except MemoryError:
         reason = f"{_name(item.path)} does not fit into memory; export it smaller"
         tip = "Export the photograph at a lower resolution."
-        return failed_row(item.path, args.task, view, reason, "too large", tip), Ending.UNREADABLE
-    except OutputError:
-        raise
+        return failed_row(item.path, args.task, view, reason, "too large", tip), Ending.UNREADABLE, None
     except Exception as error:  # a fault of ours in one image must not cost the others
         print(f"tenohira: internal error in {results.printable(item.path)}", file=sys.stderr)
         traceback.print_exc()
         said = internal_error(error)
         row = failed_row(item.path, args.task, view, said.reasons[0], said.quality.cause, said.tip)
-        return row, Ending.INTERNAL_ERROR
+        return row, Ending.INTERNAL_ERROR, None
     timings = {**clock.ms, **total.ms}
     row = row_of(
         item.path, whole, masks=masks, overlay=overlay, timings_ms=timings, bundles=machine.bundles, dicom=dicom
     )
-    return row, Ending.READ if dicom or not args.dicom else Ending.INTERNAL_ERROR
+    return row, Ending.READ if dicom or not args.dicom else Ending.INTERNAL_ERROR, unsaved
 
 
 def _read(path: Path, enough: int | None) -> Frame:
@@ -369,7 +381,10 @@ def _print_table(rows: list[Row]) -> None:
             f"{row.timings_ms['total']:.0f}" if "total" in row.timings_ms else "–",
         )
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without these symbols
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")  # rich would end the process by itself where the reader has gone
     total = [row.timings_ms["total"] for row in rows if "total" in row.timings_ms]
     if total:
         networks = sum(row.timings_ms.get(name, 0.0) for row in rows for name in row.bundles)

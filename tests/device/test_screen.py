@@ -371,6 +371,34 @@ def test_a_full_disk_costs_neither_the_table_nor_the_first_error(photos, tmp_pat
     files = [p for p in out.rglob("*") if p.is_file()]
     assert len(files) == 5 and not (out / "index.html").exists()  # the marker, results.jsonl, three pictures
     assert all(Image.open(p).size for p in files if p.suffix in {".png", ".jpg"})
+    saved, unsaved = rows(out)
+    assert saved["overlay"] and unsaved["overlay"] is None and unsaved["masks"] == {}
+    assert unsaved["outcome"] == "no_referral" and unsaved["vcdr"] == pytest.approx(saved["vcdr"], abs=0.02)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("many", [False, True])  # more than is kept in memory before it is written
+def test_a_standard_output_that_is_full_is_explained(photos, tmp_path, monkeypatch, capsys, many):
+    for number in range(100 * many):
+        (photos / f"{number}.txt").touch()
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert screen_once(photos, tmp_path / "out", "--page") == 2
+    assert capsys.readouterr().err == (
+        "tenohira: cannot write to the standard output: No space left on device; "
+        "free space, or send it elsewhere\n"
+    )
+    assert len(rows(tmp_path / "out")) == 6 + 100 * many and (tmp_path / "out" / "index.html").is_file()
+
+
+def test_a_reader_that_has_gone_is_no_error(photos, tmp_path, monkeypatch, capsys):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert screen_once(photos, tmp_path / "out", "--page") == 0
+    assert capsys.readouterr().err == ""
+    assert len(rows(tmp_path / "out")) == 6 and (tmp_path / "out" / "index.html").is_file()
 
 
 def test_rows_that_do_not_fit_are_an_explained_error(photos, tmp_path):
