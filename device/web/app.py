@@ -29,7 +29,9 @@ from device.web.call import (
     WRONG_METHOD,
     Page,
     Web,
+    by_htmx,
     endpoint,
+    redirected,
     refused,
     render,
     status_of,
@@ -141,14 +143,15 @@ def failure(reason: str, *, access_code: str = "", hosts: Sequence[str] = (), la
         if wants_json(request):
             return refused(request, 503, reason)
         chosen = request.cookies.get(LANGUAGE_COOKIE, language)
-        html = render("failure.html", request, chosen, message=reason)
+        template = "problem.html" if by_htmx(request) else "failure.html"
+        html = render(template, request, chosen, message=reason)
         return Response(html, 503, media_type="text/html", headers={"retry-after": "10"})
 
     async def switch(request: Request) -> Response:
         async with request.form() as form:
             chosen = "ja" if form.get("language") == "ja" else "en"
             back = start.local_path(str(form.get("back", "/")))
-        answer = RedirectResponse(back, 303)
+        answer = redirected(request, back)
         answer.set_cookie(LANGUAGE_COOKIE, chosen, httponly=True, samesite="strict")
         return answer
 

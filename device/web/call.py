@@ -128,7 +128,7 @@ class Call:
     @property
     def by_htmx(self) -> bool:
         """Whether a page's script wants a part of a page."""
-        return self.request.headers.get("hx-request") == "true"
+        return by_htmx(self.request)
 
     @property
     def wants_json(self) -> bool:
@@ -147,10 +147,8 @@ class Call:
         return JSONResponse(msgspec.to_builtins(data), status)
 
     def redirect(self, to: str) -> Response:
-        """To a page; htmx is told to load it as a whole."""
-        if self.by_htmx:
-            return Response(status_code=204, headers={"hx-redirect": to})
-        return RedirectResponse(to, 303)
+        """To a page."""
+        return redirected(self.request, to)
 
 
 Page = Callable[[Call], Response]
@@ -213,13 +211,28 @@ def refused(request: Request, status: int, message: str) -> Response:
     headers = {"retry-after": "5"} if status in (503, 507) else {}
     if wants_json(request):
         return JSONResponse({"error": message}, status, headers)
-    part = request.headers.get("hx-request") == "true"
     web = getattr(request.app.state, "web", None)
     language = language_of(request, web.instrument.store if web else None)
     html = render(
-        "problem.html" if part else "error.html", request, language, message=message, back=_back(request)
+        "problem.html" if by_htmx(request) else "error.html",
+        request,
+        language,
+        message=message,
+        back=way_back(request),
     )
     return HTMLResponse(html, status, headers)
+
+
+def redirected(request: Request, to: str) -> Response:
+    """To a page; htmx is told to load it as a whole."""
+    if by_htmx(request):
+        return Response(status_code=204, headers={"hx-redirect": to})
+    return RedirectResponse(to, 303)
+
+
+def by_htmx(request: Request) -> bool:
+    """Whether a page's script asks."""
+    return request.headers.get("hx-request") == "true"
 
 
 def wants_json(request: Request) -> bool:
@@ -227,7 +240,7 @@ def wants_json(request: Request) -> bool:
     return request.headers.get("accept", "").startswith("application/json")
 
 
-def _back(request: Request) -> str:
+def way_back(request: Request) -> str:
     """The page that an error leads back to: that of the visit, where there is one."""
     parts = request.url.path.split("/")
     inside = len(parts) > 3 and parts[1] == "visits"
@@ -242,7 +255,7 @@ def render(template: str, request: Request, language: str, **values: Any) -> str
         t=t,
         language=language,
         other="en" if language == "ja" else "ja",
-        place=place if request.method == "GET" else _back(request),
+        place=place if request.method == "GET" else way_back(request),
         path=request.url.path,
         own_screen=is_loopback(request),
         say=lambda text: sentence(t, text),

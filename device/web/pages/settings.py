@@ -55,7 +55,7 @@ def change(call: Call) -> Response:
         settings = from_form(call)
         call.web.instrument.check(settings)
     except TenohiraError as error:
-        if call.wants_json:
+        if call.wants_json or call.by_htmx:  # whose page stays, with what was typed
             raise
         return _page(call, call.store.settings, problem=str(error), status=status_of(error))
     call.store.change_settings(settings, call.actor)
@@ -219,7 +219,7 @@ def import_references(call: Call) -> Response:
             except TenohiraError as error:  # it names the file: by a path that means nothing to its sender
                 raise UsageError(str(error).replace(str(path), "the file")) from error
     except TenohiraError as error:
-        if call.wants_json:
+        if call.wants_json or call.by_htmx:  # whose page stays, with what was typed
             raise
         return _references(call, problem=str(error), status=400)
     call.store.set_references(list(sheet.references), call.actor)

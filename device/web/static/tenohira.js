@@ -14,6 +14,7 @@ function warn(text) {
   said.textContent = text;
   said.className = "warning";
   document.querySelector("#problem").replaceChildren(said);
+  said.scrollIntoView({ block: "nearest" }); // the button may be far below
 }
 
 function openEye(section) {
@@ -130,12 +131,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-// A form is sent once, however often its button is touched; a page that comes back out of the browser's memory
-// can be used again.
-document.addEventListener("submit", (event) => {
-  if (event.target.hasAttribute("hx-post") || event.target.method !== "post") return;
-  setTimeout(() => event.target.querySelectorAll("button").forEach((button) => (button.disabled = true)), 0);
-});
+// A page that comes back out of the browser's memory can be used again, though its buttons were off.
 window.addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload();
 });
@@ -143,5 +139,12 @@ window.addEventListener("pageshow", (event) => {
 // What went wrong before is not what goes wrong now.
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.elt.matches("form")) document.querySelector("#problem")?.replaceChildren();
+});
+document.addEventListener("htmx:afterSwap", (event) => {
+  const { target, requestConfig } = event.detail;
+  if (target.id !== "problem") return;
+  target.scrollIntoView({ block: "nearest" });
+  // A file that is corrected now must be chosen anew: browsers do not send one that was changed since.
+  requestConfig.elt.querySelectorAll("input[type=file]").forEach((input) => (input.value = ""));
 });
 document.addEventListener("htmx:sendError", () => warn(document.querySelector("#problem").dataset.gone));

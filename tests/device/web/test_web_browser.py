@@ -28,6 +28,7 @@ from web_scenes import (
 )
 
 import device.web
+from device.language import Translator
 from device.overlay import COLOURS, LINES
 from device.web.app import build
 
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {
 
 STYLE = Path(device.web.__file__).with_name("static") / "style.css"
 TARGET = 48  # pixels
+GONE = "The instrument does not answer. Wait a moment and try again; what was confirmed on the screen is kept."
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +257,72 @@ def test_an_instrument_that_is_gone_is_not_shown_as_live(browser, instrument):
     assert page.is_visible("text=Waiting for the camera")
     page.click(".shutter")
     page.wait_for_selector("#problem >> text=The instrument does not answer")
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_form_that_is_sent_while_the_service_restarts_can_be_sent_again(browser, instrument, language):
+    """The instrument's screen has no way back from a browser's own page about a form that was not sent."""
+    change(instrument, language=language)
+    uid = visit(instrument, od=[GLAUCOMA]).uid
+    page = open_page(browser)
+    with served(build(instrument)) as root:
+        page.goto(f"{root}/visits/{uid}")
+    page.click(".finish button")
+    said = page.get_by_text(Translator(language)(GONE))
+    said.wait_for()
+    assert page.url == f"{root}/visits/{uid}"
+    page.click("header form button")  # every form, that of the language, too
+    said.wait_for()
+    with served(build(instrument), int(root.rsplit(":", 1)[1])):
+        page.click(".finish button")
+        page.wait_for_selector(".record")
+    assert instrument.store.visit(uid).finished
+
+
+def test_what_was_typed_stays_where_it_is_refused(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/settings")
+    page.fill("#device", "van 2")
+    page.fill("#exposure_us", "much")
+    page.fill("#pacs_password", "hush-hush")
+    page.click(".save button")
+    said = page.locator("#problem >> text=Exposure in µs: enter a number")
+    said.wait_for()
+    assert said.bounding_box()["y"] >= 0, "it is said where nobody looks"
+    assert page.input_value("#device") == "van 2" and page.input_value("#pacs_password") == "hush-hush"
+    page.fill("#exposure_us", "12500")
+    page.click(".save button")
+    page.wait_for_selector("text=Saved.")
+    assert instrument.store.settings.device == "van 2"
+    assert instrument.store.settings.pacs.password == "hush-hush"
+
+
+def test_a_file_is_sent_and_what_is_wrong_with_it_said_line_by_line(browser, root, instrument, tmp_path):
+    sheet = tmp_path / "references.csv"
+    sheet.write_text("participant,laterality,refer\nKAN-0001,XX,yes\nKAN-0002,OD,perhaps\n")
+    page = open_page(browser)
+    page.goto(f"{root}/references")
+    page.set_input_files("#file", sheet)
+    page.click("form.plain button")
+    page.wait_for_selector("#problem >> text=row 2")
+    assert page.input_value("#file") == "", "the browser would not send it once it was corrected"
+    assert "\n" in page.inner_text("#problem p")
+    sheet.write_text("participant,laterality,refer\nKAN-0001,OS,yes\n")
+    page.set_input_files("#file", sheet)
+    page.click("form.plain button")
+    page.wait_for_selector("text=1 eyes of 1 participants")
+    assert len(instrument.store.references()) == 1
+
+
+def test_a_button_can_be_touched_twice(browser, root, instrument):
+    uid = visit(instrument, od=[GLAUCOMA]).uid
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{uid}/OD/reading")
+    page.check("[value=refer]")
+    page.fill("#reader", "reader-2")
+    page.evaluate("() => { const b = document.querySelector('.reading button'); b.click(); b.click(); }")
+    page.wait_for_url(f"{root}/visits/{uid}/OD")
+    assert len(instrument.store.visit(uid).readings) == 1
 
 
 def test_a_mix_up_is_settled_before_anything_is_said(browser, root, instrument):

@@ -167,5 +167,8 @@ def test_an_instrument_that_did_not_start_says_why_everywhere():
         assert answer.status_code == 503 and "The disk is worn out &lt;b&gt;; replace it." in answer.text
     assert client.get("/api/status", headers=JSON).json() == {"error": "the disk is worn out <b>; replace it"}
     assert client.get("/static/style.css").status_code == 200
-    client.post("/language", data={"language": "ja"})
+    part = client.post("/visits", headers={"hx-request": "true"})  # from a page that was open before
+    assert part.status_code == 503 and "<html" not in part.text and "The disk is worn out" in part.text
+    switched = client.post("/language", data={"language": "ja"}, headers={"hx-request": "true"})
+    assert (switched.status_code, switched.headers["hx-redirect"]) == (204, "/")
     assert "装置を起動できませんでした" in client.get("/").text

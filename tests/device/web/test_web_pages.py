@@ -22,7 +22,7 @@ from device.language import Translator
 from device.record import Pacs
 from device.verdict import Outcome
 from device.web.app import PAGES
-from device.web.call import ENVIRONMENT
+from device.web.call import ENVIRONMENT, TEMPLATES
 
 JSON = {"accept": "application/json"}
 UNKNOWN = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -500,6 +500,26 @@ def test_a_fault_of_ours_shows_no_trace_back(client, instrument):
     answer = client.post(f"/visits/{uid}/OD/captures")
     assert answer.status_code == 500
     assert "secret detail" not in answer.text and "Traceback" not in answer.text and "report it" in answer.text
+
+
+def test_every_form_stays_on_its_page_where_the_instrument_does_not_answer():
+    """Sent by the browser itself, it would leave for a page that the instrument's screen cannot leave."""
+    forms = [
+        (path.name, form)
+        for path in TEMPLATES.glob("*.html")
+        for form in re.findall(r"<form[^>]*>", path.read_text(encoding="utf-8"))
+    ]
+    assert len(forms) > 12
+    assert [f for f in forms if "{{ sends(" not in f[1] and 'method="get"' not in f[1]] == []
+
+
+def test_scripts_get_what_is_wrong_as_a_part_of_their_page(client, instrument):
+    part = {"hx-request": "true"}
+    for path, form in (("/settings", settings_form(burst="0")), ("/references", {}), ("/visits", {})):
+        answer = client.post(path, data=form, headers=part)
+        assert answer.status_code == 400 and "<html" not in answer.text and 'class="warning' in answer.text
+    saved = client.post("/settings", data=settings_form(), headers=part)
+    assert (saved.status_code, saved.headers["hx-redirect"]) == (204, "/settings?saved=1")
 
 
 def test_every_template_is_used_and_compiles():

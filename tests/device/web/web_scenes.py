@@ -195,9 +195,9 @@ SCENES = (
 
 
 @contextlib.contextmanager
-def served(app: Starlette) -> Iterator[str]:
-    """The application behind a real server, on a free port of this machine."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
+def served(app: Starlette, port: int = 0) -> Iterator[str]:
+    """The application behind a real server, on a free port of this machine (or one that it had before)."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
