@@ -10,6 +10,7 @@
     large: ["1234567890", "QWERTYUIOP", "ASDFGHJKL-", "ZXCVBNM_"],
     signs: ["1234567890", "!\"#$%&'()*", "+,:;<=>?[]", "\\^`{|}~€"],
     digits: ["123", "456", "789", ".0"],
+    whole: ["123", "456", "789", "0"], // a browser empties a field for numbers at a point that nothing follows
   };
   const TYPED = "input:not([type]), input[type=text], input[type=search], input[type=password], input[type=number], input[type=url], textarea";
   let field = null, layer = "large";
@@ -43,7 +44,7 @@
   function draw() {
     const words = panel.dataset, rows = LAYERS[layer].map((row) => [...row].map((sign) => key(sign, sign, () => put(sign))));
     const back = key("⌫", words.erase, erase, "wide"), done = key(words.done, words.done, hide, "wide primary");
-    if (layer === "digits") {
+    if (layer === "digits" || layer === "whole") {
       rows[3].unshift(back);
       rows[3].push(done);
     } else {
@@ -66,13 +67,16 @@
 
   function show(touched) {
     field = touched;
-    const digits = field.type === "number" || field.inputMode === "numeric" || field.inputMode === "decimal";
-    layer = digits ? "digits" : field.type === "text" && field.autocapitalize === "characters" ? "large" : "small";
+    if (field.type === "number") layer = "whole";
+    else if (field.inputMode === "decimal") layer = "digits";
+    else layer = field.type === "text" && field.autocapitalize === "characters" ? "large" : "small";
     draw();
     panel.hidden = false;
     document.body.classList.add("typing");
+    // What the keys cover can be scrolled past them, and the field stands above them.
+    document.documentElement.style.setProperty("--keys", `${panel.offsetHeight}px`);
     field.focus();
-    field.scrollIntoView({ block: "center" });
+    field.scrollIntoView({ block: "nearest" });
   }
 
   function hide() {

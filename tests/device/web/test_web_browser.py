@@ -20,6 +20,7 @@ from web_scenes import (
     READY,
     SCENES,
     SCREEN,
+    SMALL,
     change,
     served,
     settle,
@@ -528,8 +529,28 @@ def test_a_touch_screen_without_a_keyboard_has_one(browser, root, instrument):
     page.goto(f"{root}/settings")
     page.locator("#burst").tap()
     keys.wait_for()
+    assert keys.get_by_role("button", name=".", exact=True).count() == 0  # it would empty the field
     keys.get_by_role("button", name="Erase").tap()
     keys.get_by_role("button", name="5", exact=True).tap()
     keys.get_by_role("button", name="Done").tap()
     assert page.locator("#burst").input_value() == "5"
     assert page.faults == []
+
+
+@pytest.mark.parametrize("size", [SCREEN, SMALL], ids=["800x480", "480x320"])
+def test_a_field_that_is_typed_in_stands_above_the_keys(browser, root, instrument, size):
+    here = f"/visits/{visit(instrument, od=[GLAUCOMA]).uid}/OD"
+    page = open_page(browser, size, has_touch=True)
+    for path, fields in (
+        ("/", ("#participant", "#operator")),
+        (f"{here}/reading", ("#reader", "#vcdr", "[name=remark]")),
+        (f"{here}/cannot", ("[name=text]",)),
+        ("/settings", ("#device", "#burst", "#pacs_password")),
+    ):
+        for field in fields:
+            page.goto(f"{root}{path}")
+            page.locator(field).tap()
+            page.locator("#keys").wait_for()
+            seen = page.locator(field).bounding_box()
+            assert seen["y"] >= 0, (path, field)
+            assert seen["y"] + seen["height"] <= page.locator("#keys").bounding_box()["y"], (path, field)
