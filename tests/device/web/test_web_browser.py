@@ -326,6 +326,23 @@ def test_a_button_can_be_touched_twice(browser, root, instrument):
     assert len(instrument.store.visit(uid).readings) == 1
 
 
+def test_back_leads_to_a_whole_page_though_another_screen_finished_the_visit(browser, root, instrument):
+    uid = visit(instrument).uid
+    page = open_page(browser)
+    page.goto(f"{root}/visits/{uid}")
+    page.click(".card >> nth=0")
+    page.wait_for_selector("[data-seen]")
+    page.click(".shutter")
+    page.wait_for_selector(".outcome")
+    instrument.store.finish(uid)
+    page.go_back()
+    page.wait_for_selector(".record")
+    assert page.url == f"{root}/visits/{uid}" and page.is_visible("nav")
+    page.go_back()
+    page.wait_for_selector(".record")
+    assert page.faults == []
+
+
 def test_a_mix_up_is_settled_before_anything_is_said(browser, root, instrument):
     instrument.takes = [Take(0.75, 0.81, other_eye=True), HEALTHY]
     page = open_page(browser)

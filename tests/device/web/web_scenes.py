@@ -34,7 +34,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SCREEN, PHONE = (800, 480), (390, 844)  # the instrument's own, and one in the operator's pocket
-SMALL = (480, 320)  # the smallest that is put into an instrument
+SMALL = (480, 320)  # a small one for a Pi
 LARGEST = 80_000  # bytes of a screenshot
 
 HEALTHY, GLAUCOMA = Take(0.35, 0.21), Take(0.75, 0.81)
