@@ -163,11 +163,14 @@ def same_origin(headers: Headers, scheme: str) -> bool:
 
 
 def is_loopback(connection: HTTPConnection) -> bool:
-    """Whether somebody speaks from the instrument itself."""
+    """Whether somebody speaks from the instrument itself. (Where "::" is listened on, IPv4 comes inside of IPv6,
+    in which Python 3.11 knows no loopback.)"""
     try:
-        return connection.client is not None and ipaddress.ip_address(connection.client.host).is_loopback
+        address = ipaddress.ip_address(connection.client.host if connection.client else "")
     except ValueError:
         return False
+    inside = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (inside or address).is_loopback
 
 
 def _limited(receive: Receive) -> Receive:

@@ -128,7 +128,10 @@ def test_the_access_code_lets_in(instrument):
 
 def test_the_instruments_own_screen_needs_no_code(instrument):
     assert client_of(instrument, access_code="7431-ab").get("/").status_code == 200
-    assert client_of(instrument, "::1", access_code="7431-ab").get("/").status_code == 200
+    for own in ("::1", "::ffff:127.0.0.1"):
+        assert client_of(instrument, own, access_code="7431-ab").get("/").status_code == 200
+    for other in ("::ffff:192.168.1.7", "fe80::1", "testclient", ""):
+        assert client_of(instrument, other, access_code="7431-ab").get("/").status_code == 303
 
 
 def test_guessing_is_slowed_down(instrument):
