@@ -453,6 +453,21 @@ def test_the_shutter_is_on_a_phones_screen_without_scrolling(browser, root, inst
     assert box["y"] + box["height"] <= PHONE[1]
 
 
+@pytest.mark.parametrize("size", [SMALL, (640, 480), SCREEN], ids=lambda s: f"{s[0]}x{s[1]}")
+def test_the_picture_is_beside_the_shutter_on_a_screen_that_lies(browser, root, instrument, size):
+    """It has the focus, and a page is scrolled to what has."""
+    instrument.coaching = AIMING
+    page = open_page(browser, size)
+    page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+    page.wait_for_selector("[data-seen]")
+    for seen in (page.locator(".stage").bounding_box(), page.locator(".shutter").bounding_box()):
+        assert seen["y"] >= 0 and seen["y"] + seen["height"] <= size[1]
+    instrument.takes = [GLAUCOMA]
+    page.click(".shutter")
+    page.wait_for_selector(".outcome")
+    assert page.evaluate(OVERFLOW)[0][1] <= size[0]
+
+
 def luminance(colour: str) -> float:
     """Relative luminance of #rrggbb (WCAG 2.2)."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
