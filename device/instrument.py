@@ -115,6 +115,8 @@ class Instrument(Closing):
         self._pipeline = Pipeline.load(bundles, keys, GLAUCOMA, threads)
         self._rolled_back = self._steps_back()
         self._capturing = threading.Lock()
+        self._ending = threading.Lock()  # a visit is finished, or a capture of it begins: one after the other
+        self._visit = ""  # that a capture under way belongs to
         # One thread for good: OpenCV keeps 0.9 kB for each thread that used it, also when that has ended.
         self._screening = ThreadPoolExecutor(1, "screening")
         self._since: float | None = None  # when the capture under way began
@@ -145,7 +147,9 @@ class Instrument(Closing):
                 if known.laterality != eye:
                     raise conflict("capture", uid)
                 return known
-            self.store.admit(visit)  # before the patient is asked to hold still for nothing
+            with self._ending:
+                self._visit = visit
+                self.store.admit(visit)  # before the patient is asked to hold still for nothing
             settings = self.store.settings
             pipeline = self._pipeline.at(settings.operating_point or None)
             with ExitStack() as room:
@@ -155,13 +159,23 @@ class Instrument(Closing):
             memory.give_back()
             return capture
         finally:
-            self._since = None
+            self._since, self._visit = None, ""
             self._capturing.release()
 
     def not_imaged(self, visit: str, eye: Eye, reason: str) -> Visit:
         """Keep that an eye could not be photographed, and why; returns the visit."""
         self.store.add_not_imaged(NotImaged(visit=visit, laterality=eye, reason=reason, time=now()))
         return self.store.visit(visit)
+
+    def finish(self, visit: str) -> Visit:
+        """Close a visit. Raises BusyError while a photograph of it is taken, which would not be kept, and the
+        page that asked for it may be gone."""
+        with self._ending:
+            if visit == self._visit:
+                raise BusyError(
+                    "a photograph of this visit is still being taken; wait some seconds, then finish again"
+                )
+            return self.store.finish(visit)
 
     def rejected_in_a_row(self, visit: str, eye: Eye) -> int:
         """How many of the last captures of an eye, one after the other, were ungradable."""

@@ -259,10 +259,14 @@ def test_one_capture_at_a_time(instrument, store, camera):
     assert inside.wait(30)
     with pytest.raises(BusyError):
         instrument.capture(visit, "OD")
+    with pytest.raises(BusyError, match="finish again"):  # it would be lost, and nobody told
+        instrument.finish(visit)
+    assert instrument.finish(store.begin("P-2").uid).finished
     assert instrument.alive()
     go_on.set()
     first.join(30)
     assert len(store.visit(visit).captures) == 1
+    assert instrument.finish(visit).finished and instrument.finish(visit).finished
 
 
 def test_a_capture_that_hangs_is_not_alive(instrument, store, camera, monkeypatch):

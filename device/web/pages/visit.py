@@ -102,7 +102,7 @@ def mixed_up(call: Call, visit: Visit, eye: Eye) -> Capture | None:
 
 def finish(call: Call) -> Response:
     """``POST /visits/VISIT/finish``. Finishing twice is no error."""
-    visit = call.store.finish(call.visit_uid)
+    visit = call.web.instrument.finish(call.visit_uid)
     return call.done(f"/visits/{visit.uid}", visit_json(visit))
 
 

@@ -17,7 +17,7 @@ from web_fake import Take, answer_of
 from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, client_of, visit
 
 from device import memory
-from device.errors import CameraError, MemoryLowError, StoreFullError
+from device.errors import BusyError, CameraError, MemoryLowError, StoreFullError
 from device.language import Translator
 from device.record import Pacs
 from device.verdict import Outcome
@@ -492,6 +492,17 @@ def test_a_finished_visit_takes_no_more_photographs(client, instrument):
     assert client.get(f"/visits/{uid}/OD").headers["location"] == f"/visits/{uid}"
     assert client.post(f"/visits/{uid}/OD/captures").status_code == 409
     assert client.post(f"/visits/{uid}/finish").status_code == 303  # finishing twice is no error
+
+
+def test_a_visit_is_not_finished_while_a_photograph_of_it_is_taken(client, instrument):
+    uid = visit(instrument).uid
+    words = "a photograph of this visit is still being taken; wait some seconds, then finish again"
+    assert Translator("ja").knows(words)
+    instrument.fault = BusyError(words)
+    refused = client.post(f"/visits/{uid}/finish", headers={"hx-request": "true"})
+    assert refused.status_code == 409 and "then finish again" in refused.text
+    assert instrument.store.visit(uid).finished is None
+    assert client.post(f"/visits/{uid}/finish").status_code == 303
 
 
 def test_a_fault_of_ours_shows_no_trace_back(client, instrument):

@@ -93,7 +93,7 @@ class FakeInstrument:
     problems: tuple[str, ...] = ()
     presses: int = 0
     slow: float = 0.0  # seconds that a capture takes
-    fault: Exception | None = None  # raised by the next capture
+    fault: Exception | None = None  # raised by the next capture, or finish
     viewers: int = 0  # that wait for a picture now
     most_viewers: int = 0
     looks: int = 0  # so far
@@ -129,6 +129,12 @@ class FakeInstrument:
     def not_imaged(self, visit: str, eye: str, reason: str) -> Visit:
         self.store.add_not_imaged(NotImaged(visit=visit, laterality=eye, reason=reason, time=now()))
         return self.store.visit(visit)
+
+    def finish(self, visit: str) -> Visit:
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+        return self.store.finish(visit)
 
     def rejected_in_a_row(self, visit: str, eye: str) -> int:
         outcomes = [c.result.outcome is Outcome.UNGRADABLE for c in self.store.visit(visit).of(eye)]
