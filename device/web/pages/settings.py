@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, cast
 from urllib.parse import urlsplit
@@ -15,10 +16,10 @@ from device.errors import TenohiraError, UsageError
 from device.health import readable
 from device.language import LANGUAGES
 from device.record import Pacs, Settings, now
-from device.web.call import Call, status_of
+from device.web.call import Call, refused, status_of
 
 TEXT = re.compile(r"[^\x00-\x1f\x7f]{0,64}")
-CODE = re.compile(r"[A-Za-z0-9_-]{0,16}")
+CODE = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,15})?")  # participants' codes begin with it
 TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]{1,16}")  # a DICOM application entity's
 DECIMAL = re.compile(r"[0-9]{1,7}(\.[0-9]{1,4})?")
 HOST = re.compile(r"[A-Za-z0-9._:-]{0,253}")
@@ -39,7 +40,8 @@ def show(call: Call) -> Response:
     """``GET /settings``"""
     if call.wants_json:
         return call.json(told(call.store.settings))
-    return _page(call, call.store.settings)
+    changed = "changed" in call.request.query_params
+    return _page(call, call.store.settings, problem=CHANGED if changed else "")
 
 
 def told(settings: Settings) -> dict[str, Any]:
@@ -47,6 +49,12 @@ def told(settings: Settings) -> dict[str, Any]:
     built: dict[str, Any] = msgspec.to_builtins(settings)
     built["pacs"]["password"] = bool(settings.pacs.password)
     return built
+
+
+def digest(settings: Settings) -> str:
+    """Which settings a page shows: sent back, it tells whether another screen has changed them meanwhile, which
+    all the fields of an older page would undo. Without the password, that nobody may guess it from this."""
+    return sha256(msgspec.json.encode(told(settings))).hexdigest()
 
 
 def change(call: Call) -> Response:
@@ -58,6 +66,9 @@ def change(call: Call) -> Response:
         if call.wants_json or call.by_htmx:  # whose page stays, with what was typed
             raise
         return _page(call, call.store.settings, problem=str(error), status=status_of(error))
+    current = digest(call.store.settings)
+    if current not in (call.form.get("seen", current), digest(settings)):  # the latter: sent twice
+        return refused(call.request, 409, CHANGED) if call.wants_json else call.redirect("/settings?changed=1")
     call.store.change_settings(settings, call.actor)
     if call.form.get("clock_right") == "yes":
         call.store.believe_clock(call.actor)
@@ -106,7 +117,14 @@ _TITLES = (
     "an application entity title has 1 to 16 letters and digits without spaces; enter it as the archive has it"
 )
 _LINE = "a name has at most 64 characters in one line; enter a shorter one"
-_CODES = "a code of a site or a study has letters, digits, _ and - only, at most 16; enter one like KAN"
+_CODES = (
+    "a code of a site or a study has letters, digits, _ and - only, at most 16, and begins with a letter or a "
+    "digit; enter one like KAN"
+)
+CHANGED = (
+    "the settings were changed on another screen meanwhile, so nothing was saved; look at them as they are now, "
+    "and enter your change again"
+)
 
 
 def _matching(form: Any, name: str, pattern: re.Pattern[str], fault: str, default: str = "") -> str:
@@ -168,6 +186,7 @@ def _page(call: Call, settings: Settings, problem: str = "", status: int = 200) 
         status,
         settings=settings,
         form=call.form,
+        seen=digest(settings),
         problem=problem,
         saved="saved" in call.request.query_params,
         numbers=NUMBERS,

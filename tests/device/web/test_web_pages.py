@@ -19,10 +19,11 @@ from web_scenes import BLURRED, GLAUCOMA, HEALTHY, change, client_of, visit
 from device import memory
 from device.errors import BusyError, CameraError, MemoryLowError, StoreFullError
 from device.language import Translator
-from device.record import Pacs
+from device.record import Pacs, Settings
 from device.verdict import Outcome
 from device.web.app import PAGES
 from device.web.call import ENVIRONMENT, TEMPLATES
+from device.web.pages.settings import digest
 
 JSON = {"accept": "application/json"}
 UNKNOWN = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -344,6 +345,8 @@ def test_settings_are_changed_and_logged(client, instrument):
         ({"burst": "²"}, "enter a whole number from 1 to 9"),
         ({"port": "70000"}, "Port: enter a whole number from 1 to 65535"),
         ({"study": "a b"}, "a code of a site or a study"),
+        ({"study": "_KAN"}, "begins with a letter or a digit"),  # no participant's code does not
+        ({"site": "-1"}, "begins with a letter or a digit"),
         ({"pacs_called": "way too long a title"}, "application entity title"),
         ({"pacs_host": ""}, "a host is a name or an address"),
         ({"pacs_kind": "dicomweb", "pacs_url": "ftp://x"}, "the service&#39;s address"),
@@ -359,6 +362,38 @@ def test_settings_that_cannot_be_are_refused_in_words(client, instrument, change
     assert words.lower() in answer.text.lower()
     assert instrument.store.settings.device == "tenohira"
     assert 'value="van 2"' in answer.text  # what was typed is not lost
+
+
+def test_a_stale_page_undoes_nothing(client, instrument):
+    seen = re.search(r'name="seen" value="([^"]+)"', client.get("/settings").text)[1]
+    assert client.post("/settings", data=settings_form(seen=seen)).headers["location"] == "/settings?saved=1"
+    stale = {k: v for k, v in settings_form(burst="2", study="", seen=seen).items() if k != "masked"}
+    answer = client.post("/settings", data=stale)
+    assert answer.headers["location"] == "/settings?changed=1"
+    part = client.post("/settings", data=stale, headers={"hx-request": "true"})
+    assert part.headers["hx-redirect"] == "/settings?changed=1"
+    assert client.post("/settings", data=stale, headers=JSON).status_code == 409
+    wrong = client.post("/settings", data=stale | {"burst": "0"})
+    assert f'name="seen" value="{seen}"' in wrong.text  # corrected, it is as stale as before
+    known = instrument.store.settings
+    assert (known.burst, known.study, known.masked) == (5, "KAN", True)
+    page = client.get("/settings?changed=1").text
+    assert "changed on another screen meanwhile, so nothing was saved" in page and 'value="KAN"' in page
+    fresh = re.search(r'name="seen" value="([^"]+)"', page)[1]
+    client.post("/settings", data=settings_form(burst="2", seen=fresh))
+    assert instrument.store.settings.burst == 2
+
+
+def test_settings_that_are_sent_twice_were_not_changed_by_another_screen(client):
+    seen = re.search(r'name="seen" value="([^"]+)"', client.get("/settings").text)[1]
+    for _ in range(2):
+        answer = client.post("/settings", data=settings_form(seen=seen))
+        assert answer.headers["location"] == "/settings?saved=1"
+
+
+def test_the_page_does_not_tell_of_the_password_by_its_digest():
+    one, two = (Settings(pacs=Pacs(password=word)) for word in ("hush-hush", "other-one"))
+    assert digest(one) == digest(two) != digest(Settings(pacs=Pacs()))
 
 
 def test_the_password_is_never_shown(client, instrument):
