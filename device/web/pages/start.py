@@ -20,8 +20,9 @@ LONGEST_OPERATOR = 40
 
 
 def show(call: Call) -> Response:
-    """``GET /``"""
-    return start_page(call)
+    """``GET /?participant=``: with a code that is known already."""
+    participant = call.request.query_params.get("participant", "")
+    return start_page(call, participant if CODE.fullmatch(participant) else "")
 
 
 def start_page(call: Call, participant: str = "", operator: str | None = None, note: str = "") -> Response:

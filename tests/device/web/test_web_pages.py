@@ -117,6 +117,15 @@ def test_a_new_code_is_filled_in_and_never_given_twice(client, instrument):
     assert 'value="S01-0001"' in first and 'value="S01-0002"' in second
 
 
+@pytest.mark.parametrize("code", ["KAN-0042", "HOSP/7.3_b"])
+def test_a_code_is_kept_where_the_language_is_switched(client, instrument, code):
+    instrument.code = code
+    back = re.search(r'name="back" value="([^"]+)"', client.post("/scan").text)[1]
+    switched = client.post("/language", data={"language": "ja", "back": back})
+    assert f'value="{code}"' in client.get(switched.headers["location"]).text
+    assert 'name="participant" value=""' in client.get("/", params={"participant": "Anna Muster"}).text
+
+
 def test_a_scanned_code_leads_to_the_start_page(client, instrument):
     assert "No code is seen yet" in client.post("/scan").text
     part = client.post("/scan", headers={"hx-request": "true"})
