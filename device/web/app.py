@@ -16,7 +16,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -36,6 +36,7 @@ from device.web.call import (
     render,
     status_of,
     wants_json,
+    way_back,
 )
 from device.web.call import LANGUAGE as LANGUAGE_COOKIE
 from device.web.guard import HEADERS, AccessCode, Guard
@@ -168,8 +169,11 @@ def _application(routes: Sequence[BaseRoute], access: AccessCode, hosts: Sequenc
     known = (*LOCAL, own, f"{own}.local", *hosts)
 
     def refuse(request: Request, status: int, message: str) -> Response:
-        if status == 401 and request.method == "GET" and not wants_json(request):
-            return RedirectResponse(f"/enter?back={quote(request.url.path)}", 303)
+        picture = request.url.path.startswith("/live")  # its page loads itself anew
+        page = request.method == "GET" and not picture
+        if status == 401 and (page or by_htmx(request)) and not wants_json(request):
+            back = request.url.path if page else way_back(request)
+            return redirected(request, f"/enter?back={quote(back)}")
         return refused(request, status, message)
 
     return Starlette(

@@ -24,6 +24,7 @@ function openEye(section) {
   const canvas = find("canvas"), context = canvas.getContext("2d");
   const ring = find(".ring"), tip = find("[data-tip]"), meter = find("meter"), word = find("[data-error]");
   const waiting = find("[data-waiting]"), shutter = find("[data-shutter-button]");
+  const advice = tip?.textContent; // while nothing better is known
   let after = 0, presses = null, shown = performance.now(), tipSince = -TIP_STAYS;
 
   function ringAt(state, width, height) {
@@ -43,15 +44,20 @@ function openEye(section) {
   function coach(state) {
     section.classList.toggle("ready", state.ready);
     if (meter) meter.value = state.focus ?? 0;
-    const text = state.ready ? tip?.dataset.ready : state.tip, now = performance.now();
+    const text = state.ready ? tip?.dataset.ready : state.tip || advice, now = performance.now();
     if (tip && text && tip.textContent !== text && now - tipSince > TIP_STAYS) {
       tip.textContent = text;
       tipSince = now;
     }
   }
 
-  function fail(text) {
+  function unready() {
     section.classList.remove("ready");
+    if (tip) tip.textContent = advice;
+  }
+
+  function fail(text) {
+    if (text) unready();
     section.classList.toggle("lost", Boolean(text));
     word.textContent = text;
     word.hidden = !text;
@@ -96,6 +102,7 @@ function openEye(section) {
       }
       try {
         const answer = await fetch(`/live/frame?after=${after}&page=${shutter ? tab() : ""}`, { signal: AbortSignal.timeout(5000) });
+        if (answer.status === 401) return location.reload(); // the instrument was restarted: the page asks for its code
         if (!answer.headers.has("x-live")) throw new Error("no preview");
         await show(answer);
       } catch {
@@ -105,7 +112,7 @@ function openEye(section) {
       // A picture that stands still must not be taken for the eye.
       if (performance.now() - shown > STALE && word.hidden) {
         canvas.classList.add("stale");
-        section.classList.remove("ready");
+        unready();
         if (waiting) waiting.hidden = false;
       }
     }

@@ -343,6 +343,30 @@ def test_back_leads_to_a_whole_page_though_another_screen_finished_the_visit(bro
     assert page.faults == []
 
 
+def test_nobody_is_told_to_photograph_what_is_not_seen(browser, instrument):
+    instrument.coaching = READY
+    page = open_page(browser)
+    with served(build(instrument)) as root:
+        page.goto(f"{root}/visits/{visit(instrument).uid}/OD")
+        page.wait_for_selector("section.ready >> text=Ready: photograph now.")
+    page.wait_for_selector("canvas.stale")
+    assert page.inner_text("[data-tip]") == "Bring the eye into the ring and focus."
+
+
+def test_a_page_that_aims_asks_for_the_access_code_when_its_session_has_ended(browser, root, instrument):
+    page = open_page(browser)
+    address = f"{root}/visits/{visit(instrument).uid}/OD"
+    page.goto(address)
+    page.wait_for_selector("[data-seen]")
+    reloaded = []
+    page.on("framenavigated", lambda frame: reloaded.append(frame.url))
+    page.route("**/live/frame*", lambda route: route.fulfill(status=401))
+    page.wait_for_event("framenavigated")
+    page.unroute("**/live/frame*")
+    page.wait_for_selector("[data-seen]")
+    assert set(reloaded) == {address}
+
+
 def test_a_mix_up_is_settled_before_anything_is_said(browser, root, instrument):
     instrument.takes = [Take(0.75, 0.81, other_eye=True), HEALTHY]
     page = open_page(browser)

@@ -126,6 +126,20 @@ def test_the_access_code_lets_in(instrument):
     assert client.get("/history").status_code == 303
 
 
+def test_a_session_that_ended_is_told_to_scripts(instrument):
+    """Sessions end with the service. What a script asked for is no place for the page that asks for the code."""
+    client = client_of(instrument, "192.168.1.7", access_code="7431-ab")
+    uid = visit(instrument).uid
+    part = {"hx-request": "true"}
+    assert client.get("/live/frame").status_code == 401
+    for answer, back in (
+        (client.get("/history?search=KAN", headers=part), "/history"),
+        (client.post(f"/visits/{uid}/OD/captures", headers=part), f"/visits/{uid}"),
+        (client.post("/settings", headers=part), "/settings"),
+    ):
+        assert (answer.status_code, answer.headers["hx-redirect"]) == (204, f"/enter?back={back}")
+
+
 def test_the_instruments_own_screen_needs_no_code(instrument):
     assert client_of(instrument, access_code="7431-ab").get("/").status_code == 200
     for own in ("::1", "::ffff:127.0.0.1"):
