@@ -147,6 +147,10 @@ window.addEventListener("pageshow", (event) => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.elt.matches("form")) document.querySelector("#problem")?.replaceChildren();
 });
+// A page that nobody sees does not look for codes: the camera would stay on.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden && event.detail.elt.matches("[hx-trigger^=every]")) event.preventDefault();
+});
 document.addEventListener("htmx:afterSwap", (event) => {
   const { target, requestConfig } = event.detail;
   if (target.id !== "problem") return;

@@ -367,6 +367,21 @@ def test_a_page_that_aims_asks_for_the_access_code_when_its_session_has_ended(br
     assert set(reloaded) == {address}
 
 
+def test_a_code_is_not_looked_for_where_nobody_looks(browser, root, instrument):
+    page = open_page(browser)
+    page.goto(f"{root}/scan")
+    page.wait_for_selector("text=No code is seen yet")
+    page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})")
+    page.wait_for_timeout(1000)  # for what was on its way
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2000)
+    assert asked == []
+    page.evaluate("delete document.hidden")
+    instrument.code = "KAN-0042"
+    page.wait_for_selector("#participant[value='KAN-0042']")
+
+
 def test_a_mix_up_is_settled_before_anything_is_said(browser, root, instrument):
     instrument.takes = [Take(0.75, 0.81, other_eye=True), HEALTHY]
     page = open_page(browser)
