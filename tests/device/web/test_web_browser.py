@@ -382,6 +382,22 @@ def test_a_code_is_not_looked_for_where_nobody_looks(browser, root, instrument):
     page.wait_for_selector("#participant[value='KAN-0042']")
 
 
+def test_long_words_stay_inside_of_the_page(browser, root, instrument):
+    uid = instrument.store.begin("W" * 32, operator="W" * 40).uid
+    instrument.capture(uid, "OD")
+    instrument.not_imaged(uid, "OS", "x" * 200)
+    page = open_page(browser)
+    for finished in (False, True):
+        if finished:
+            instrument.store.finish(uid)
+        for path in ("/", "/history", f"/visits/{uid}", f"/visits/{uid}/OD", f"/visits/{uid}/OS"):
+            page.goto(f"{root}{path}")
+            for size in (SCREEN, SMALL, PHONE):
+                page.set_viewport_size({"width": size[0], "height": size[1]})
+                (_, width), cut = page.evaluate(OVERFLOW)
+                assert (finished, path, size, width <= size[0], cut) == (finished, path, size, True, [])
+
+
 def test_a_mix_up_is_settled_before_anything_is_said(browser, root, instrument):
     instrument.takes = [Take(0.75, 0.81, other_eye=True), HEALTHY]
     page = open_page(browser)
