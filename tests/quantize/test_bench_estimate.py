@@ -198,6 +198,11 @@ def test_what_is_no_real_run_is_refused(make, said, tmp_path):
         read_measured(make(tmp_path / "a.json"), read_knowledge(), subjects(), RUNS)
 
 
+def test_the_committed_counts_are_of_the_shipped_bundles():
+    """Else the estimates of ``tenohira bench --estimate`` do without them: count again with hil --rig aarch64."""
+    assert read_counts(COUNTS).bundles == hashes()
+
+
 def test_counts_are_read_from_a_baseline_and_from_a_run(tmp_path):
     baseline = written(tmp_path / "b.json", commit="abcdefgh", measurements={
         "screen.instructions.a53.decode.value": 5.5, "screen.memory.a72.peak.value": 9,
