@@ -74,7 +74,6 @@ class Web:
     instrument: Instrument
     selftest: Callable[[], Sequence[Check]] | None
     access: AccessCode
-    kept: set[str] = field(default_factory=set)  # captures of which the operator said: it is the chosen eye
     checks: tuple[str, Sequence[Check]] | None = None  # time and answers of the last self-test
     # Threads that stay. Starlette's end when they are idle, and OpenCV keeps 0.9 kB for each that used it.
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(MOST_AT_ONCE, "pages"))

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from device.errors import UsageError
 from device.eyes import hidden
 from device.record import EYES, Capture, Eye, Visit, Withdrawal, now
+from device.store.rows import LATERALITY_KEPT
 from device.verdict import Outcome
 from device.web.call import Call
 from device.web.masking import capture_json, visit_json
@@ -73,9 +74,8 @@ def keep(call: Call) -> Response:
     if not found:
         raise HTTPException(404)
     detail = {"chosen": call.eye, "seen": found[0].seen_laterality}
-    call.store.log(call.actor, "laterality kept", uid, detail)
-    call.web.kept.add(uid)
-    return call.done(f"/visits/{visit.uid}/{call.eye}", visit_json(visit))
+    call.store.log(call.actor, LATERALITY_KEPT, uid, detail)
+    return call.done(f"/visits/{visit.uid}/{call.eye}", visit_json(call.store.visit(visit.uid)))
 
 
 def cannot(call: Call) -> Response:
@@ -126,7 +126,7 @@ def _page(call: Call, visit: Visit, mode: str, part: bool = False) -> Response:
     states = {eye: state_of(call, visit, eye) for eye in EYES}
     state = states[call.eye]
     last = state.captures[-1] if state.captures else None
-    asked = mixed_up(call, visit, call.eye)
+    asked = mixed_up(visit, call.eye)
     if asked:  # the question is shown with the photograph that it is about
         state = state._replace(evidence=asked, drawing=drawn_over(call, asked, outlines=not state.hidden))
     return call.page(

@@ -80,7 +80,7 @@ def show(call: Call) -> Response:
     states = [state_of(call, visit, eye) for eye in EYES]
     if visit.finished is None:
         missing = [s.eye for s in states if not s.begun]
-        asked = {s.eye: mixed_up(call, visit, s.eye) for s in states}
+        asked = {s.eye: mixed_up(visit, s.eye) for s in states}
         return call.page("visit.html", visit=visit, states=states, missing=missing, mixed_up=asked)
     return call.page(
         "record.html",
@@ -94,10 +94,10 @@ def show(call: Call) -> Response:
     )
 
 
-def mixed_up(call: Call, visit: Visit, eye: Eye) -> Capture | None:
+def mixed_up(visit: Visit, eye: Eye) -> Capture | None:
     """The last photograph that looks like the other eye, and of which nobody has said that it is the chosen eye
     all the same."""
-    return next((c for c in reversed(doubtful(visit, eye)) if c.uid not in call.web.kept), None)
+    return next(reversed(doubtful(visit, eye)), None)
 
 
 def finish(call: Call) -> Response:
