@@ -275,3 +275,9 @@ def test_describe_prints_the_size(capsys):
     assert main(["train", "--describe", "paper"]) == 0
     said = capsys.readouterr().out
     assert "2,954,211 trainable, 2,958,819 with BatchNorm" in said and "66.048 G" in said
+
+
+def test_no_epochs_are_no_training(capsys):
+    """0 once meant all of them."""
+    assert main(["train", "--epochs", "0", "paper"]) == 2
+    assert "--epochs is 0; give a number of at least 1" in capsys.readouterr().err
