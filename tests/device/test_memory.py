@@ -42,8 +42,10 @@ print(json.dumps([code, peak - libraries, libraries]))
 """
 
 LIMIT = 1.0  # kB an image; caches of the interpreter still fill by a tenth of that in the first hundreds
-IMAGES = int(os.environ.get("TENOHIRA_IMAGES", 320))
-PERIOD = 8  # images: the heap's end, which wanders by megabytes, depends on the photograph and on those before
+IMAGES = int(os.environ.get("TENOHIRA_IMAGES", 480))
+# Images: the heap's end, which wanders by megabytes, depends on the photograph and on those before, and comes
+# round after 8 or 12 of them.
+PERIOD = 24
 # From the files to rows and overlays, again and again; what is held after each, in pages of the process's own.
 AGAIN = """
 import json, sys
@@ -78,7 +80,7 @@ def test_memory_is_flat_over_many_photographs(tmp_path, leak):
     for seed, path in enumerate(paths):
         picture = SimulatedCamera(seed=seed, size=(1024, 768, 512, 900)[seed]).still().pixels
         cv2.imwrite(str(path), picture[..., ::-1])
-    count = IMAGES if not leak else 320
+    count = IMAGES if not leak else 480
     command = [sys.executable, "-c", AGAIN, str(count), str(leak), *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     held = json.loads(done.stdout)

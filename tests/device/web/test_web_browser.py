@@ -446,7 +446,8 @@ def test_a_code_is_scanned_by_the_camera(browser, root, instrument):
     instrument.code = "KAN-0042"
     page.wait_for_selector("#participant[value='KAN-0042']")
     assert page.url == f"{root}/"
-    page.keyboard.press("Enter")  # "Begin" has the focus
+    page.wait_for_selector("#begin button:focus")  # "Begin" has it as soon as the page is drawn
+    page.keyboard.press("Enter")
     page.wait_for_selector(".card")
 
 
