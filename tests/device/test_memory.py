@@ -41,7 +41,7 @@ peak, libraries = megabytes("VmHWM"), max(most, megabytes("RssFile"))
 print(json.dumps([code, peak - libraries, libraries]))
 """
 
-LIMIT = 1.0  # kB an image; caches of the interpreter still fill by a tenth of that in the first hundreds
+LIMIT = 1.0  # kB an image; caches still fill by less than half of that in the first two thousand, then no more
 IMAGES = int(os.environ.get("TENOHIRA_IMAGES", 480))
 # Images: the heap's end, which wanders by megabytes, depends on the photograph and on those before, and comes
 # round after 8 or 12 of them.
