@@ -139,3 +139,14 @@ def doubtful(visit: Visit, eye: Eye) -> tuple[Capture, ...]:
 def hidden(visit: Visit, eye: Eye) -> bool:
     """Whether the instrument's answer on an eye must stay hidden: in a masked visit, until a reader graded it."""
     return visit.masked and not any(r.laterality == eye and r.masked for r in visit.readings)
+
+
+def conceals(visit: Visit, eye: Eye) -> bool:
+    """Whether there is an answer on an eye and it is hidden. (That an eye could not be imaged at all is no answer
+    of the instrument's, and nobody can grade an eye without a photograph that counts.)"""
+    return hidden(visit, eye) and bool(visit.of(eye))
+
+
+def unread(visit: Visit) -> list[Eye]:
+    """The photographed eyes whose answer is hidden."""
+    return [eye for eye in EYES if conceals(visit, eye)]

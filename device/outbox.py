@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from device.errors import PacsError, PacsUnreachableError, TenohiraError
-from device.record import EYES, LONGEST_WAIT, Parcel, Settings, Visit
+from device.eyes import unread
+from device.record import LONGEST_WAIT, Parcel, Settings, Visit
 
 if TYPE_CHECKING:
     from device.dicom.archive import Archive, Receipt
@@ -69,7 +70,7 @@ class Outbox:
         try:
             visit = self.store.visit(parcel.visit)
             done = self._deliver(visit)
-            waiting = _unread(visit)
+            waiting = ", ".join(unread(visit))
         except TenohiraError:
             raise
         except Exception as error:  # a fault of ours must not stop the others for good
@@ -109,13 +110,6 @@ def _confirm(archive: Archive, sent: list[Receipt]) -> None:
             f"the archive took {len(sent)} objects without complaint but does not show {len(missing)} of them "
             f"({kinds}); they are sent again, and if this stays, ask its administrator"
         )
-
-
-def _unread(visit: Visit) -> str:
-    """The eyes whose answer is withheld until a reader has graded them (masked mode)."""
-    from device.dicom.write import withheld
-
-    return ", ".join(eye for eye in EYES if withheld(visit, eye))
 
 
 def later(now: str, attempts: int) -> str:

@@ -123,7 +123,7 @@ def assess(pixels: UInt8Image, field: Field) -> Quality:
 def is_crop(shape: tuple[int, int], field: Field) -> bool:
     """Whether the field of view of a photograph (height, width) is no lit disc on a dark surround, as that of a
     crop, also of one that lies on black."""
-    return field.fills_frame or _no_disc(_lit(shape, field))
+    return _shows_no_edge(_lit(shape, field), field)
 
 
 def score_of(measure: str, value: float) -> float:
@@ -165,7 +165,7 @@ def measure(pixels: UInt8Image, field: Field) -> Measured:
     some = lit[::4, ::4]  # some thousand pixels are enough for statistics
     if not some.any():
         return Measured((_finding(UNDER, "brightness", 0.0),), is_crop=True)
-    is_crop = field.fills_frame or _no_disc(lit)
+    is_crop = _shows_no_edge(lit, field)
     findings = list(_exposure(image[::4, ::4][some], light[::4, ::4][some], is_crop))
     middle = None
     if not is_crop:
@@ -305,6 +305,10 @@ def _roundness(lit: Mask) -> float:
     """Shorter by longer side of what is lit."""
     sides = sorted(int(np.ptp(np.flatnonzero(lit.any(axis=axis)))) + 1 for axis in (0, 1))
     return sides[0] / sides[1]
+
+
+def _shows_no_edge(lit: Mask, field: Field) -> bool:
+    return field.fills_frame or _no_disc(lit)
 
 
 def _no_disc(lit: Mask) -> bool:

@@ -21,7 +21,7 @@ from pydicom.uid import HTJ2K, JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JP
 
 from device.dicom import common, op, seg, sr
 from device.errors import DicomError
-from device.eyes import eye_result, hidden
+from device.eyes import conceals, eye_result
 from device.frame import Frame
 from device.geometry import UInt8Image
 from device.imaging import FORMATS, read_image
@@ -57,7 +57,7 @@ def each(visit: Visit, store_picture: StorePicture) -> Iterator[Dataset]:
         headers[capture.uid] = common.header(photograph)
         yield photograph
     for number, eye in enumerate(EYES, start=1):
-        if not withheld(visit, eye):
+        if not conceals(visit, eye):
             yield from _answer(visit, eye, shared, headers, lambda c: _masks(c, store_picture), number)
 
 
@@ -186,12 +186,6 @@ def _lost_in_source(source: Dataset) -> str | None:
     if stated == "01":
         return method or op.JPEG_METHOD  # compressed earlier, and most likely like that
     return None if stated == "00" and method != op.JPEG_METHOD else method
-
-
-def withheld(visit: Visit, eye: Eye) -> bool:
-    """Whether the instrument's answer must not leave it yet: it is hidden from a reader. (That an eye could not be
-    imaged at all is no answer of the instrument's.)"""
-    return hidden(visit, eye) and bool(visit.of(eye))
 
 
 def _answer(

@@ -352,8 +352,7 @@ def _take(db: sqlite3.Connection, visit: Visit, export: Export, store: Store) ->
     links = [name.split("/")[1:] for name in news if name.startswith("picture/")]
     db.executemany("INSERT INTO pictures (capture, name) VALUES (?, ?)", links)
     for capture in confirmed:
-        eyes = {"chosen": capture.laterality, "seen": capture.seen_laterality}
-        audit.append(db, "operator", rows.LATERALITY_KEPT, capture.uid, eyes)
+        rows.log_kept(db, "operator", capture)
     return fate
 
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from device.errors import StoreBusyError
-from device.eyes import hidden
-from device.record import EYES, Visit
+from device.eyes import unread
+from device.record import Visit
 from device.store import audit, rows
 from device.store.store import INSTRUMENT, Store
 
@@ -51,7 +51,7 @@ def expire(store: Store, now: str) -> list[str]:
 
 def _unread(visit: Visit | None) -> bool:
     assert visit is not None  # the same transaction has listed it
-    return any(hidden(visit, eye) and visit.of(eye) for eye in EYES)
+    return bool(unread(visit))
 
 
 def _remove(db: sqlite3.Connection, uid: str, days: int) -> None:

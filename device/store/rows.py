@@ -12,7 +12,7 @@ import msgspec
 
 from device.errors import StoreError
 from device.record import Capture, NotImaged, Parcel, Reading, Visit, Withdrawal
-from device.store import files
+from device.store import audit, files
 from device.store.audit import canonical, digest
 
 T = TypeVar("T")
@@ -67,6 +67,12 @@ def visit(db: sqlite3.Connection, uid: str, folder: Path) -> Visit | None:
         withdrawn=of("withdrawals", Withdrawal),
         confirmed=_confirmed(db, uid),
     )
+
+
+def log_kept(db: sqlite3.Connection, actor: str, capture: Capture) -> None:
+    """Write into the log that a capture is of the chosen eye, whatever it looks like."""
+    detail = {"chosen": capture.laterality, "seen": capture.seen_laterality}
+    audit.append(db, actor, LATERALITY_KEPT, capture.uid, detail)
 
 
 def _confirmed(db: sqlite3.Connection, visit: str) -> tuple[str, ...]:

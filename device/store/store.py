@@ -282,6 +282,11 @@ class Store(Closing):
         last = db.execute(query, (visit.uid, eye)).fetchone()
         return last == ("not imaged",) and said[-1:] == [not_imaged.reason]
 
+    def keep(self, capture: Capture, actor: str) -> None:
+        """Record that a capture is of the chosen eye, though it looks like the other one."""
+        with self.database.writing() as db:
+            rows.log_kept(db, actor, capture)
+
     def add_reading(self, reading: Reading) -> None:
         """Record what a human reader says, also of a finished examination. Raises NoSuchVisitError."""
         text = text_of(reading)
@@ -440,21 +445,20 @@ class Store(Closing):
     def tried(self, visit_uid: str, error: str, next_try: str) -> None:
         """An attempt failed. The parcel counts all of them; the log has those that failed for another reason than
         the one before. Raises NoSuchVisitError where it was not queued."""
-        with self.database.writing() as db:
-            parcel = self._queued(db, visit_uid)
-            change = "UPDATE parcels SET attempts = attempts + 1, error = ?, next_try = ? WHERE visit = ?"
-            db.execute(change, (error, next_try, visit_uid))
-            if error != parcel.error:
-                audit.append(db, OUTBOX, "send failed", visit_uid, {"error": error})
+        self._failed(visit_uid, error, next_try, "visit = :visit")
 
     def put_off(self, visit_uid: str, error: str, next_try: str) -> None:
         """The PACS could not be reached, as the attempt to send this examination has shown: so all that wait have
         failed, and none is tried before ``next_try``. The log has it with this one only. Raises NoSuchVisitError
         where it was not queued."""
+        self._failed(visit_uid, error, next_try, "sent IS NULL")
+
+    def _failed(self, visit_uid: str, error: str, next_try: str, which: str) -> None:
+        """``which``: the condition of the parcels that the failure counts for."""
         with self.database.writing() as db:
             parcel = self._queued(db, visit_uid)
-            change = "UPDATE parcels SET attempts = attempts + 1, error = ?, next_try = ? WHERE sent IS NULL"
-            db.execute(change, (error, next_try))
+            change = f"UPDATE parcels SET attempts = attempts + 1, error = :error, next_try = :next WHERE {which}"
+            db.execute(change, {"error": error, "next": next_try, "visit": visit_uid})
             if error != parcel.error:
                 audit.append(db, OUTBOX, "send failed", visit_uid, {"error": error})
 

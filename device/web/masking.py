@@ -11,19 +11,8 @@ from typing import Any
 import msgspec
 
 from device.errors import HiddenError
-from device.eyes import eye_result, hidden
-from device.record import EYES, Capture, Eye, Visit
-
-
-def conceals(visit: Visit, eye: Eye) -> bool:
-    """Whether there is an answer on an eye and it is hidden. (That an eye could not be imaged at all is no answer
-    of the instrument's, and nobody can grade an eye without a photograph that counts.)"""
-    return hidden(visit, eye) and bool(visit.of(eye))
-
-
-def unread(visit: Visit) -> list[Eye]:
-    """The photographed eyes whose answer is hidden."""
-    return [eye for eye in EYES if conceals(visit, eye)]
+from device.eyes import conceals, eye_result, hidden, unread
+from device.record import EYES, Capture, Visit
 
 
 def concealed(visit: Visit, capture: Capture) -> bool:

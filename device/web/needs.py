@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from device.record import Capture, Eye, Parcel, Reading, Reference, Settings, Visit, Withdrawal
 
@@ -68,7 +68,7 @@ class Store(Protocol):
     @property
     def clock_doubted(self) -> str: ...
     def believe_clock(self, actor: str) -> None: ...
-    def log(self, actor: str, action: str, subject: str, detail: dict[str, Any]) -> None: ...
+    def keep(self, capture: Capture, actor: str) -> None: ...
 
 
 class Status(Protocol):

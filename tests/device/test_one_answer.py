@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from device.dicom import common, write
-from device.eyes import eye_result
-from device.outbox import _unread
+from device.eyes import eye_result, unread
 from device.overlay import WORDS
 from device.record import EYES, Settings, Visit, Withdrawal
 from device.report.pdf import render
@@ -209,7 +208,7 @@ def test_every_way_out_says_the_same(pictures, taken, given_up, read, masked):
 
     sent = of_reports(list(write.each(exam, pictures)))
     assert sent == {eye: rounded(shown[eye], 4) for eye in EYES if shown[eye][0] not in (None, HIDDEN)}
-    assert bool(_unread(exam)) == waits
+    assert bool(unread(exam)) == waits
 
     row = {c.name: c.of(exam, results) for c in VISIT_COLUMNS}
     cells = {eye: (row[f"{eye}_outcome"], row[f"{eye}_glaucoma_probability"], row[f"{eye}_vcdr"]) for eye in EYES}

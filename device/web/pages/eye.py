@@ -10,7 +10,6 @@ from starlette.responses import Response
 from device.errors import UsageError
 from device.eyes import hidden
 from device.record import EYES, Capture, Eye, Visit, Withdrawal, now
-from device.store.rows import LATERALITY_KEPT
 from device.verdict import Outcome
 from device.web.call import Call
 from device.web.masking import capture_json, visit_json
@@ -73,8 +72,7 @@ def keep(call: Call) -> Response:
     found = [c for c in visit.captures if c.uid == uid and c.laterality == call.eye]
     if not found:
         raise HTTPException(404)
-    detail = {"chosen": call.eye, "seen": found[0].seen_laterality}
-    call.store.log(call.actor, LATERALITY_KEPT, uid, detail)
+    call.store.keep(found[0], call.actor)
     return call.done(f"/visits/{visit.uid}/{call.eye}", visit_json(call.store.visit(visit.uid)))
 
 

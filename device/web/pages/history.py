@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from device.eyes import eye_result
+from device.eyes import conceals, eye_result
 from device.record import EYES, Eye, Visit
 from device.web.call import Call
-from device.web.masking import conceals, visit_json
+from device.web.masking import visit_json
 
 PAGE = 20  # visits
 LONGEST_SEARCH = 64

@@ -14,11 +14,11 @@ from starlette.responses import Response
 
 from device import errand, memory
 from device.errors import StoreError
-from device.eyes import EyeResult, doubtful, eye_result
+from device.eyes import EyeResult, conceals, doubtful, eye_result, unread
 from device.language import LANGUAGES
 from device.record import EYES, Capture, Eye, NotImaged, Parcel, Reading, Visit
 from device.web.call import Call
-from device.web.masking import concealed, conceals, require_shown, unread, visible_pictures, visit_json
+from device.web.masking import concealed, require_shown, visible_pictures, visit_json
 from device.web.outlines import Drawing, cut_out, drawing, reduced
 
 log = logging.getLogger(__name__)
