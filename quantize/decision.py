@@ -1,12 +1,13 @@
 """From a classifier's logit to a decision: the probability's constants and the operating points.
 
-Both come from the validation part, and from the whole device pipeline with the int8 networks: disc found, cup
-outlined, region classified, as on the instrument.
+Both come from eyes that the classifier was not trained on (the validation part, and quantize.out_of_fold), and
+from the whole device pipeline: disc found, cup outlined, region classified, as on the instrument.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,38 +39,51 @@ class Evidence:
     ungradable: int
 
 
-def gather(models: Mapping[str, Model], sets: Mapping[str, Sequence[Sample]]) -> Evidence:
-    """Screen every sample with ``models`` (disc_finder, disc_cup and the classifier, whose manifest must hold the
-    identity as its Probability).
+class Eye(msgspec.Struct, frozen=True, array_like=True):
+    """What the pipeline measured on one photograph; no logit and no ratio where that was ungradable."""
 
-    Weights: within a set both classes count the same, and a set by the root of its size, so that a large set of
-    easy crops does not decide alone. Raises CalibrationError where a class is missing.
-    """
+    set: str
+    id: str
+    label: float
+    logit: float | None
+    vcdr: float | None
+
+
+def screened(models: Mapping[str, Model], sets: Mapping[str, Sequence[Sample]]) -> list[Eye]:
+    """Screen every sample with ``models``: disc_finder, disc_cup and the classifier, whose manifest must hold the
+    identity as its Probability."""
     pipeline = Pipeline(models)
-    rows: list[tuple[float, float, float, float]] = []
-    ungradable = 0
-    for samples in sets.values():
-        found = []
+    eyes = []
+    for name, samples in sets.items():
         for sample in samples:
             exam = pipeline.screen(Frame(sample.image()))
-            if exam.glaucoma_probability is None or exam.vcdr is None:
-                ungradable += 1
-                continue
-            p = min(max(exam.glaucoma_probability, 1e-12), 1 - 1e-12)  # a float network's logit may be of any size
-            found.append((math.log(p / (1 - p)), exam.vcdr, float(sample.labels["glaucoma"])))
-        for row in found:
-            same = sum(other[2] == row[2] for other in found)
-            rows.append((*row, math.sqrt(len(found)) / same))
+            chance, vcdr, logit = exam.glaucoma_probability, exam.vcdr, None
+            if chance is not None and vcdr is not None:
+                p = min(max(chance, 1e-12), 1 - 1e-12)  # a float network's logit may be of any size
+                logit = math.log(p / (1 - p))
+            eyes.append(Eye(name, sample.id, float(sample.labels["glaucoma"]), logit, vcdr))
+    return eyes
+
+
+def weighed(eyes: Sequence[Eye]) -> Evidence:
+    """The graded eyes with their weights: within a set both classes count the same, and a set by the root of its
+    size, so that a large set of easy crops does not decide alone. Raises CalibrationError where a class is
+    missing."""
+    graded = [eye for eye in eyes if eye.logit is not None]
+    of_set, same = Counter(eye.set for eye in graded), Counter((eye.set, eye.label) for eye in graded)
+    rows = [
+        (eye.logit, eye.vcdr, eye.label, math.sqrt(of_set[eye.set]) / same[eye.set, eye.label]) for eye in graded
+    ]
     logit, vcdr, label, weight = np.array(rows, np.float64).reshape(-1, 4).T
     if set(label) != {0.0, 1.0}:
         raise CalibrationError(
             "no operating point can be measured: the validation part needs gradable images of both classes"
         )
-    return Evidence(logit, vcdr, label, weight, ungradable)
+    return Evidence(logit, vcdr, label, weight, len(eyes) - len(graded))
 
 
 def provisional(manifest: Manifest) -> Manifest:
-    """The manifest with the identity and a placeholder: what ``gather`` screens with, never written."""
+    """The manifest with the identity and a placeholder: what ``screened`` is given, never written."""
     point = OperatingPoint("placeholder", "glaucoma_probability", 0.5, math.nan, math.nan, "nothing")
     return msgspec.structs.replace(manifest, probability=Probability(), operating_points=(point,))
 

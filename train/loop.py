@@ -29,11 +29,12 @@ from torch.utils.data import DataLoader, Dataset
 from train import tiles
 from train.augment import example
 from train.datasets import Sample, load_split
+from train.datasets.splits import fold_of
 from train.errors import DataError, RunError
 from train.inputs import Prepared, prepare
 from train.losses import UNKNOWN, classification_loss, enlarge, segmentation_loss, taught
 from train.networks import build
-from train.recipe import Recipe
+from train.recipe import DataSpec, Recipe
 from train.run import Run, find_run, load_run
 
 Report = Callable[[str], None]
@@ -115,13 +116,15 @@ def train(
     report: Report = print,
     workers: int = 0,
     stop_after: int | None = None,
+    in_all: int | None = None,
     network: nn.Module | None = None,
     imitated: nn.Module | None = None,
 ) -> State:
     """Train ``recipe`` into ``folder``, continuing there if it holds a checkpoint.
 
-    ``stop_after`` ends this call after so many epochs (the run stays resumable); ``network`` is trained on, where
-    given, instead of the recipe's own; the logits of ``imitated``, where given, are the target instead of labels.
+    ``stop_after`` ends this call after so many epochs (the run stays resumable), ``in_all`` the run after so many
+    of its schedule; ``network`` is trained on, where given, instead of the recipe's own; the logits of
+    ``imitated``, where given, are the target instead of labels.
     Returns the state reached.
     Raises DataError where data are missing, RunError where the folder holds another recipe's run, or the recipe
     names one that is not there or is of another task.
@@ -145,7 +148,7 @@ def train(
     state = _resume(folder, network, averaged, optimizer, machine, report)
     parallel = nn.parallel.DistributedDataParallel(network) if machine.world > 1 else network
     board = _board(folder) if machine.rank == 0 else contextlib.nullcontext()
-    end = min(recipe.training.epochs, state.epoch + (stop_after or recipe.training.epochs))
+    end = min(in_all or recipe.training.epochs, state.epoch + (stop_after or recipe.training.epochs))
     with board as writer, _progress() as progress:
         bar = progress.add_task(recipe.name, total=recipe.training.epochs, completed=state.epoch)
         while state.epoch < end and state.epoch - state.best_epoch <= recipe.training.patience:
@@ -230,7 +233,8 @@ def _load(recipe: Recipe, root: Path, report: Report, by_labels: bool) -> tuple[
     training: list[Prepared] = []
     validation: list[Prepared] = []
     for name, times in recipe.data.sets.items():
-        part = [prepare(recipe.task, s) for s in _some(load_split(root, name, "train"), recipe.data.images)]
+        samples = [s for s in load_split(root, name, "train") if not is_left_out(recipe.data, name, s.id)]
+        part = [prepare(recipe.task, s) for s in _some(samples, recipe.data.images)]
         if by_labels:
             _must_be_labelled(recipe, name, part)
         training += part * times
@@ -264,6 +268,14 @@ def _must_be_labelled(recipe: Recipe, name: str, part: Sequence[Prepared]) -> No
             f"{name} has no labels of {recipe.task}: to train on it, name a teacher in [training]; "
             "to validate, name other sets in [data] validate"
         )
+
+
+def is_left_out(data: DataSpec, set_name: str, id: str) -> bool:
+    """Whether an image of a training part is in the part of it that a run does not see."""
+    if data.left_out is None:
+        return False
+    part, of = data.left_out
+    return fold_of(set_name, id, of) == part
 
 
 def _some(samples: list[Sample], count: int) -> list[Sample]:

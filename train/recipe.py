@@ -37,6 +37,7 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sets: dict[str, int]
     validate: tuple[str, ...] = ()  # default: every training set
     images: Annotated[int, msgspec.Meta(ge=0)] = 0  # of each set's training part, the same ones each time; 0: all
+    left_out: tuple[int, int] | None = None  # (k, n): the k-th of n parts of that (from 0) is not trained on
 
 
 class TrainingSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

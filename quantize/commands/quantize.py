@@ -24,7 +24,7 @@ from device.geometry import Int8Image, to_int8
 from device.pipeline import Model, Pipeline, Runs
 from device.runtime import Network
 from device.signing import DEVELOPMENT_KEY, read_private_key
-from quantize import certainty, decision, gate, measure, parity, provenance, sensitivity
+from quantize import certainty, decision, gate, measure, out_of_fold, parity, provenance, sensitivity
 from quantize.card import gate_table, licence, model_card
 from quantize.chain import Converted, Tuned, convert_network
 from quantize.clipping import clip
@@ -143,7 +143,8 @@ def run(args: argparse.Namespace) -> int:
     counts = {name: {part: len(parts[part][name]) for part in parts} for name in recipe.data.sets}
     floating, int8 = gate.networks(stages["float"], converted.int8_tflite)
     described = describe(recipe, converted, args.version, metrics, counts)
-    manifest = with_rule(described, int8, recipe, parts["val"])
+    unseen = out_of_fold.read(trained)
+    manifest = with_rule(described, int8, recipe, parts["val"], unseen)
     for point in manifest.operating_points:
         print(
             f"operating point {point.name}: {point.threshold:.3f}, sensitivity {point.sensitivity:.3f}, "
@@ -152,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     if manifest.certainty is not None:
         print(f"least certainty of what is outlined: {manifest.certainty:.2f}")
 
-    rule = with_rule(described, floating, recipe, parts["val"])
+    rule = with_rule(described, floating, recipe, parts["val"], unseen)
     rows = (
         *gate.network_rows(recipe.gate, cases["validation, float"], cases["validation, int8"]),
         *gate.device_rows(recipe.gate, rule, floating, int8, pooled["val"]),
@@ -261,18 +262,26 @@ def describe(
 
 
 def with_rule(
-    manifest: bundle.Manifest, network: Runs, recipe: Recipe, validation: dict[str, list[Sample]]
+    manifest: bundle.Manifest,
+    network: Runs,
+    recipe: Recipe,
+    validation: dict[str, list[Sample]],
+    unseen: Sequence[decision.Eye] = (),
 ) -> bundle.Manifest:
     """The manifest with what is fitted to a network on the validation part: a classifier's probability constants
-    and operating points, measured by the whole device pipeline (with the shipped disc_finder and disc_cup), or how
-    certain disc_cup and haemorrhage must be."""
+    and operating points, measured by the whole device pipeline (with the shipped disc_finder and disc_cup), there
+    and on ``unseen`` eyes of the training part (quantize.out_of_fold); or how certain disc_cup and haemorrhage
+    must be."""
     validation = {name: [s for s in of if has_reference(recipe.task, s)] for name, of in validation.items()}
     if recipe.task_spec.kind == "classification":
         classifier = Model(network, decision.provisional(manifest))
         models = Pipeline.load(tasks=("disc_finder", "disc_cup")).models | {manifest.task: classifier}
-        evidence = decision.gather(models, validation)
+        shown = decision.screened(models, validation)
+        evidence = decision.weighed([*shown, *unseen])
         constants = decision.fit_probability(evidence)
-        where = f"whole pipeline, int8, validation part of {', '.join(validation)}: {len(evidence.label)} eyes"
+        where = f"whole pipeline, {', '.join(validation)}: {_graded(shown)} validation eyes (int8)"
+        if unseen:
+            where += f", {_graded(unseen)} training eyes out of fold (float)"
         points = decision.operating_points(
             decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
         )
@@ -284,6 +293,10 @@ def with_rule(
         least = certainty.least_certainty(network, measure.inputs(recipe, samples, len(samples)))
         return msgspec.structs.replace(manifest, certainty=least)
     return manifest
+
+
+def _graded(eyes: Sequence[decision.Eye]) -> int:
+    return sum(eye.logit is not None for eye in eyes)
 
 
 def golden_input(size: int) -> Int8Image:

@@ -10,9 +10,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 
 from tests.train.toy import RECIPE, make_octa
 from train import run as run_module
+from train.datasets.splits import fold_of, read_split
 from train.errors import DataError, RunError
 from train.loop import Examples, Machine, _batches, learning_rate, train, validate
 from train.networks import build
@@ -59,6 +61,23 @@ def test_a_killed_run_resumes_exactly(tmp_path, octa, recipe, whole):
     a = torch.load(whole[0] / "best.pt", weights_only=True)["model"]
     b = torch.load(tmp_path / "best.pt", weights_only=True)["model"]
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_ends_after_so_many_epochs_in_all(tmp_path, octa, recipe, whole):
+    train(recipe, octa, tmp_path, CPU, _quiet, stop_after=1)
+    for _ in range(2):
+        state = train(recipe, octa, tmp_path, CPU, _quiet, in_all=2)
+        assert state.history == whole[1].history[:2]
+
+
+def test_a_part_that_is_left_out_is_not_trained_on(tmp_path, octa, recipe, whole):
+    said = []
+    data = structs.replace(recipe.data, left_out=(0, 2))
+    state = train(structs.replace(recipe, data=data), octa, tmp_path, CPU, said.append, stop_after=1)
+    ids = [id for id, (_, part) in read_split("octa_faz").items() if part == "train"]
+    kept = sum(fold_of("octa_faz", id, 2) != 0 for id in ids)
+    assert said[0] == f"octa_faz: {kept} training images x 1" and 0 < kept < len(ids)
+    assert state.history[0] != whole[1].history[0]
 
 
 def test_what_a_run_leaves_behind(whole, octa, recipe):

@@ -88,6 +88,12 @@ def group_of(set_name: str, id: str) -> str:
     return f"{set_name} {_groups(set_name).get(id, id)}"
 
 
+def fold_of(set_name: str, id: str, folds: int) -> int:
+    """Which of so many parts of a set (0 to ``folds`` - 1) an image is in when networks are trained without one of
+    them each; groups whole."""
+    return int(hashlib.sha256(group_of(set_name, id).encode()).hexdigest(), 16) % folds
+
+
 def split_sha256(set_name: str) -> str:
     """The committed file's hash, for manifests."""
     return hashlib.sha256((FOLDER / f"{set_name}.csv").read_bytes()).hexdigest()

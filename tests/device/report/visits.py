@@ -17,7 +17,8 @@ from tests.device.eye import paint
 UID = "7b5d1f0e-52ab-4c3e-9a51-0c1f0c9f3a11"
 POINT = {
     "name": "balanced", "threshold": 0.47, "sensitivity": 0.92, "specificity": 0.91,
-    "measured_on": "whole pipeline, int8, validation part of acrima, refuge_crops: 174 eyes",
+    "measured_on": "whole pipeline, acrima, refuge_crops: 174 validation eyes (int8), "
+    "700 training eyes out of fold (float)",
 }  # fmt: skip
 BUNDLES = {"disc_cup": "disc_cup-0.1.0", "glaucoma": "glaucoma-0.1.0"}
 REACHES = "glaucoma probability {:.2f} reaches the referral threshold 0.47 (balanced)"
