@@ -24,7 +24,6 @@ from quantize.errors import CalibrationError
 from train.datasets import Sample
 
 Floats = npt.NDArray[np.float64]
-NEARLY = 0.01  # of Youden's index
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,11 @@ def operating_points(
 ) -> tuple[OperatingPoint, ...]:
     """Two thresholds on a probability (refer at or above it).
 
-    ``balanced`` has the largest Youden index (with weights), or one within 0.01 of it. ``specificity_95`` has a
-    specificity of at least 95 % and the largest sensitivity then, or one eye less. The next photograph may reorder
-    those, so it is the one that lies in the widest gap between neighbouring scores (in log-odds): there the noise
-    of int8, of another crop or another processor moves the fewest eyes across.
+    ``balanced`` has the largest Youden index (with weights), ``specificity_95`` a specificity of at least 95 % and
+    the largest sensitivity then; or they decide so many eyes of a class worse as its share's standard error is
+    worth. Other photographs would reorder those, so it is the one that lies in the widest gap between
+    neighbouring scores (in log-odds): there the noise of int8, of another crop or another processor moves the
+    fewest eyes across.
 
     The sensitivities and specificities that are stated are plain shares of images. Raises CalibrationError where a
     class is missing.
@@ -139,11 +139,12 @@ def operating_points(
     found = np.array([np.count_nonzero(probability[label == 1] >= t) for t in thresholds])
     alarms = np.array([np.count_nonzero(probability[label == 0] >= t) for t in thresholds])
     ill, healthy = int(np.count_nonzero(label == 1)), int(np.count_nonzero(label == 0))
-    youden = true_positive - false_positive
+    best = int(np.argmax(true_positive - false_positive))
     strict = (healthy - alarms) / healthy >= 0.95
     allowed = {
-        "balanced": youden >= youden.max() - NEARLY,
-        "specificity_95": strict & (found >= found[strict].max() - 1),
+        "balanced": (found >= found[best] - _error(found[best], ill))
+        & (alarms <= alarms[best] + _error(alarms[best], healthy)),
+        "specificity_95": strict & (found >= found[strict].max() - _error(found[strict].max(), ill)),
     }
     gaps = _gaps(probability)
     chosen = {name: int(np.argmax(np.where(those, gaps, -1))) for name, those in allowed.items()}
@@ -158,6 +159,13 @@ def operating_points(
         )
         for name, i in chosen.items()
     )
+
+
+def _error(count: int, of: int) -> int:
+    """The standard error of a share, in whole eyes (Agresti and Coull, Am. Stat. 52:119, 1998: not 0 where all
+    are alike)."""
+    share = (count + 2) / (of + 4)
+    return int(math.sqrt(of * share * (1 - share)))
 
 
 def _gaps(probability: Floats) -> Floats:

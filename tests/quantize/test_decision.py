@@ -18,7 +18,7 @@ def test_operating_points_on_known_scores():
     balanced, strict = operating_points(probability, label, "toy")
     assert (strict.name, strict.sensitivity, strict.specificity) == ("specificity_95", 0.75, 0.95)
     assert 0.38 < strict.threshold < 0.6
-    assert (balanced.sensitivity, balanced.specificity) == (1.0, 0.75)
+    assert (balanced.sensitivity, balanced.specificity) == (1.0, 0.65)  # 0.75 at best: two of twenty are chance
 
 
 def test_of_nearly_equal_points_the_one_in_the_widest_gap_is_taken():
@@ -31,15 +31,15 @@ def test_of_nearly_equal_points_the_one_in_the_widest_gap_is_taken():
         assert point.threshold / (1 - point.threshold) == pytest.approx(np.sqrt(odds.prod()))
 
 
-@pytest.mark.parametrize("found", range(3, 77))
-def test_that_one_eye_may_be_left_does_not_hang_on_rounding(found):
-    """Of 76 ill eyes ``found`` are above all healthy ones, the lowest close to the highest of those: it is left
-    for the wide gap above it, whatever share it is."""
+@pytest.mark.parametrize("found", range(4, 74))
+def test_how_many_eyes_may_be_left_does_not_hang_on_rounding(found):
+    """Of 76 ill eyes ``found`` are above all healthy ones, the lowest two close to the highest of those: they are
+    within the standard error, and left for the wide gap above them, whatever share they are."""
     healthy = np.linspace(0.01, 0.40, 100)
-    ill = np.concatenate([np.full(76 - found, 0.005), [0.401], np.linspace(0.80, 0.95, found - 1)])
+    ill = np.concatenate([np.full(76 - found, 0.005), [0.401, 0.402], np.linspace(0.80, 0.95, found - 2)])
     label = np.repeat([0.0, 1.0], [100, 76])
     strict = operating_points(np.concatenate([healthy, ill]), label, "toy")[1]
-    assert round(strict.sensitivity * 76) == found - 1
+    assert round(strict.sensitivity * 76) == found - 2
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=4, max_size=60))
