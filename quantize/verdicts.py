@@ -8,10 +8,13 @@ each shipped network in turn is replaced by the float network that it was made o
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
+from device.bundle import OperatingPoint
 from device.frame import Frame
 from device.pipeline import GLAUCOMA, Examination, Model, Pipeline
 from quantize import gate
@@ -21,10 +24,12 @@ from train.run import RELEASED, load_run
 
 UNLABELLED = ("idrid_b", "palm_disc")
 POINTS = ("balanced", "specificity_95")
+NEARBY = 1 / (1 + np.exp(-np.linspace(-1.2, 1.2, 49)))  # 0.23 to 0.77, evenly in log-odds
 
 
 def main() -> None:
-    """Print a row a network: changed outcomes at each operating point, and the ratio's shift."""
+    """Print a row a network: changed outcomes at each operating point and on an average of thresholds about them
+    (of a single one, chance has its part: a few photographs are close to it), and the ratio's shift."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=UNLABELLED, metavar="SET")
     parser.add_argument("--data", type=Path, help="data root (default: TENOHIRA_DATA, or shared/data)")
@@ -40,18 +45,28 @@ def main() -> None:
         for task, pipeline in floating.items():
             by_float[task].append(pipeline.screen(frame))
     points = [whole.at(point).points for point in POINTS]
-    print(
-        f"| network in float | photographs | {' | '.join(f'changed, {p}' for p in POINTS)} | ratio: shift (SD) |"
-    )
-    print("|---|---|" + "---|" * (len(POINTS) + 1))
+    columns = [*(f"changed, {point}" for point in POINTS), "mean of thresholds", "ratio: shift (SD)"]
+    print(f"| network in float | photographs | {' | '.join(columns)} |")
+    print("|---|---|" + "---|" * len(columns))
     for task, exams in by_float.items():
-        changed = [
-            np.mean([gate.outcome(i, p) != gate.outcome(f, p) for i, f in zip(by_int8, exams)]) for p in points
-        ]
+        shares = [changed(by_int8, exams, point) for point in points]
+        shares.append(float(np.mean([changed(by_int8, exams, _at(points[0], t)) for t in NEARBY])))
         both = [(i.vcdr, f.vcdr) for i, f in zip(by_int8, exams) if i.vcdr is not None and f.vcdr is not None]
         shift = np.subtract(*np.array(both, np.float64).reshape(-1, 2).T)
-        shares = " | ".join(f"{share:.2%}" for share in changed)
-        print(f"| {task} | {len(exams)} | {shares} | {shift.mean():.4f} ({shift.std():.4f}) |")
+        cells = " | ".join(f"{share:.2%}" for share in shares)
+        print(f"| {task} | {len(exams)} | {cells} | {shift.mean():.4f} ({shift.std():.4f}) |")
+
+
+def changed(
+    first: Sequence[Examination], second: Sequence[Examination], points: dict[str, OperatingPoint]
+) -> float:
+    """The share of photographs that have another outcome in ``second``, both by these operating points."""
+    return float(np.mean([gate.outcome(a, points) != gate.outcome(b, points) for a, b in zip(first, second)]))
+
+
+def _at(points: dict[str, OperatingPoint], threshold: float) -> dict[str, OperatingPoint]:
+    probability = structs.replace(points["glaucoma_probability"], threshold=float(threshold))
+    return points | {"glaucoma_probability": probability}
 
 
 def with_float(pipeline: Pipeline, task: str) -> Pipeline:
