@@ -279,9 +279,10 @@ def with_rule(
         shown = decision.screened(models, validation)
         evidence = decision.weighed([*shown, *unseen])
         constants = decision.fit_probability(evidence)
-        where = f"whole pipeline, {', '.join(validation)}: {_graded(shown)} validation eyes (int8)"
-        if unseen:
-            where += f", {_graded(unseen)} training eyes out of fold (float)"
+        where = (
+            f"whole pipeline, {', '.join(validation)}: {_graded(shown)} validation eyes (int8), "
+            f"{_graded(unseen)} training eyes out of fold (float)"
+        )
         points = decision.operating_points(
             decision.probabilities(evidence, constants), evidence.label, where, evidence.weight
         )
