@@ -127,6 +127,13 @@ function start(root) {
 document.addEventListener("DOMContentLoaded", () => start(document));
 document.addEventListener("htmx:load", (event) => start(event.detail.elt.parentNode ?? document));
 
+// On a small screen what has the focus is far below the answer, and a page is scrolled to it: the answer comes first.
+function answerFirst(within) {
+  if (within.querySelector(".result")) scrollTo(0, 0);
+}
+window.addEventListener("load", () => answerFirst(document));
+document.addEventListener("htmx:afterSettle", (event) => answerFirst(event.target));
+
 // Space and Enter photograph wherever the focus is, but on something that they would work themselves.
 document.addEventListener("keydown", (event) => {
   if ((event.key !== " " && event.key !== "Enter") || event.repeat) return;

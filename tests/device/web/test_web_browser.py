@@ -524,6 +524,24 @@ def test_the_picture_is_beside_the_shutter_on_a_screen_that_lies(browser, root, 
     assert page.evaluate(OVERFLOW)[0][1] <= size[0]
 
 
+@pytest.mark.parametrize("size", [SMALL, (640, 480), SCREEN], ids=lambda s: f"{s[0]}x{s[1]}")
+@pytest.mark.parametrize("eyes", [1, 2])
+def test_the_answer_is_read_first(browser, root, instrument, size, eyes):
+    """What comes next has the focus, far below it on a small screen."""
+    instrument.coaching = AIMING
+    page = open_page(browser, size)
+    page.goto(f"{root}/visits/{visit(instrument, od=[GLAUCOMA] * (eyes - 1)).uid}/OS")
+    page.wait_for_selector("[data-seen]")
+    instrument.takes = [GLAUCOMA]
+    page.click(".shutter")
+    for _ in range(2):  # as it comes, and opened anew
+        page.wait_for_selector(".actions :focus")
+        page.wait_for_timeout(300)
+        box = page.locator(".outcome").bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= size[1]
+        page.reload()
+
+
 def luminance(colour: str) -> float:
     """Relative luminance of #rrggbb (WCAG 2.2)."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
