@@ -249,7 +249,9 @@ class Pipeline:
                 faults.append("nothing in the picture is an optic disc with any certainty")
             if faults:
                 return replace(exam, reasons=tuple(faults))
-            measures = measurement.measure_disc(outline.disc, outline.cup, frame.laterality)
+            whole = segmentation.ellipse(outline.disc)
+            masks = {"disc": whole, "cup": segmentation.clip(outline.cup, whole)}
+            measures = measurement.measure_disc(masks["disc"], masks["cup"], frame.laterality)
         logit = self._classify(pixels, outline.square, clock)
         chance = verdict.probability(self.models["glaucoma"].manifest, logit, measures.vcdr)
         decision = verdict.decide({"glaucoma_probability": chance, "vcdr": measures.vcdr}, self.points)
@@ -258,6 +260,7 @@ class Pipeline:
             outcome=decision.outcome,
             reasons=decision.reasons,
             tip=quality.tip,
+            masks=masks,
             vcdr=measures.vcdr,
             glaucoma_probability=chance,
             measures=measures,

@@ -9,6 +9,8 @@ import numpy as np
 
 from device.geometry import Int8Image, Square, UInt8Image, mask_in_image
 
+ROUND = 1.01  # of an ellipse's axes: what is drawn at the threshold of a bulging border lies a little inside of it
+
 
 @dataclass(frozen=True)
 class Region:
@@ -102,3 +104,16 @@ def clean(region: Region) -> Region:
 def clip(region: Region, outer: Region) -> Region:
     """``region`` without what lies outside of ``outer``; both are of one window."""
     return Region(cv2.bitwise_and(region.mask, outer.mask), region.x, region.y, region.share)
+
+
+def ellipse(region: Region) -> Region:
+    """The ellipse with the centre and the second moments of a mask that is not empty, ROUND times as large, in the
+    same window. What shape a disc has is known, so that its outline need not follow vessels and pallor; to fit one
+    is common (Orlando et al., Med Image Anal 59:101570, 2020, of the REFUGE challenge's teams)."""
+    m = cv2.moments(region.mask, binaryImage=True)
+    x = np.arange(region.mask.shape[1]) - m["m10"] / m["m00"]
+    y = (np.arange(region.mask.shape[0]) - m["m01"] / m["m00"])[:, None]
+    # A pixel has a spread of its own. A point of the border is two standard deviations from the centre.
+    xx, yy, xy = m["mu20"] / m["m00"] + 1 / 12, m["mu02"] / m["m00"] + 1 / 12, m["mu11"] / m["m00"]
+    inside = yy * x**2 - 2 * xy * x * y + xx * y**2 <= (2 * ROUND) ** 2 * (xx * yy - xy**2)
+    return Region(inside.view(np.uint8) * np.uint8(255), region.x, region.y, region.share)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device import measurement
+from device import measurement, segmentation
 from device.geometry import Square
 from device.localization import locate, most_probable
-from device.segmentation import Region, certain_pieces, certainty, clean, regions
+from device.segmentation import ROUND, Region, certain_pieces, certainty, clean, regions
 
 
 def ellipse(w, h, cx=200.0, cy=200.0, size=400, angle=0.0):
@@ -32,6 +32,32 @@ def region(mask, share=1.0):
 
 def faults(disc, cup, shape=(400, 400)):
     return measurement.disc_faults(region(disc), region(cup), shape)
+
+
+@settings(max_examples=30)
+@given(st.integers(40, 200), st.integers(40, 200), st.floats(0, 180), st.floats(150, 250), st.floats(150, 250))
+def test_an_ellipse_is_fitted_by_itself(w, h, angle, cx, cy):
+    fitted = segmentation.ellipse(region(ellipse(w, h, cx, cy, angle=angle))).mask
+    drawn = ellipse(w * ROUND, h * ROUND, cx, cy, angle=angle)
+    assert np.count_nonzero(fitted != drawn) <= 2 * (
+        w + h
+    )  # a pixel of the border, which OpenCV draws outside of it
+    assert np.count_nonzero(fitted) == pytest.approx(np.pi / 4 * w * h * ROUND**2, rel=4 / min(w, h))
+
+
+def test_a_fitted_disc_does_not_follow_a_vessel():
+    disc = ellipse(100, 120)
+    bitten = cv2.line(disc.copy(), (200, 200), (200, 130), 0, 12)
+    fitted = segmentation.ellipse(Region(bitten, 7, 9, 0.98))
+    assert (fitted.x, fitted.y, fitted.share) == (7, 9, 0.98) and fitted.mask.shape == disc.shape
+    inner, bite = ellipse(90, 110) > 0, (disc > 0) & (bitten == 0)
+    assert fitted.mask[inner].all() and fitted.mask[bite].mean() > 0.75 * 255
+    assert set(np.unique(fitted.mask)) == {0, 255}
+
+
+def test_what_lies_beyond_the_window_is_cut():
+    cut = segmentation.ellipse(region(ellipse(100, 100, cx=45)))
+    assert cut.mask[200, 0] == 255 and cut.box()[0] == 0
 
 
 @settings(max_examples=30)
