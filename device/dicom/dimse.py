@@ -15,7 +15,7 @@ from pydicom.uid import (
     OphthalmicPhotography8BitImageStorage,
     SegmentationStorage,
 )
-from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom import AE, Association, build_context, build_role, evt
 from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelFind as Find,
 )
@@ -35,6 +35,14 @@ SENT = {
 }
 SUCCESS, PENDING = 0x0000, (0xFF00, 0xFF01)
 WARNINGS = range(0xB000, 0xC000)  # stored, with a remark
+
+
+def _leave_answers(link: Association) -> None:
+    """Keep the association's own thread from the queue of messages: now and then it takes the answer that a call
+    waits for, which then waits ANSWER seconds in vain (pynetdicom 3.0.4: it says that it pauses before it does).
+    What an archive asks of us comes within a C-GET, which reads the queue itself."""
+    take = link.dimse.get_msg
+    link.dimse.get_msg = lambda block=False: take(block) if block else (None, None)
 
 
 class Dimse:
@@ -57,6 +65,7 @@ class Dimse:
             ext_neg=roles,
             evt_handlers=[(evt.EVT_C_STORE, self._take), (evt.EVT_CONN_OPEN, _without_delay)],
         )
+        _leave_answers(self.link)
         if self.link.is_rejected:
             raise PacsUnreachableError(
                 f"the archive {self._name} does not take connections from {pacs.calling!r} to {pacs.called!r}; "

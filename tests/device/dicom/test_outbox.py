@@ -6,6 +6,7 @@ import io
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -232,6 +233,14 @@ def test_what_an_archive_loses_on_the_way_is_sent_until_it_is_there(clinic, liar
     Outbox(store).run_once(hours(6))
     assert store.all_sent() and len(archive.kept) == 6
     assert archive.confirmed == 6 + 3 + 2 + 1 or archive.confirmed < 6 * 4
+
+
+def test_an_answer_is_left_to_the_request_that_waits_for_it(liar):
+    with dimse.Dimse(liar(keeps=lambda n: True).pacs) as archive:
+        answer = (1, None)
+        archive.link.dimse.msg_queue.put(answer)
+        time.sleep(0.1)  # the association's own thread looks every millisecond
+        assert archive.link.dimse.get_msg(block=True) == answer
 
 
 def test_an_archive_that_cannot_be_asked_confirms_nothing(clinic, liar):
