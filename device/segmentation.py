@@ -112,8 +112,11 @@ def ellipse(region: Region) -> Region:
     is common (Orlando et al., Med Image Anal 59:101570, 2020, of the REFUGE challenge's teams)."""
     m = cv2.moments(region.mask, binaryImage=True)
     x = np.arange(region.mask.shape[1]) - m["m10"] / m["m00"]
-    y = (np.arange(region.mask.shape[0]) - m["m01"] / m["m00"])[:, None]
+    y = np.arange(region.mask.shape[0]) - m["m01"] / m["m00"]
     # A pixel has a spread of its own. A point of the border is two standard deviations from the centre.
     xx, yy, xy = m["mu20"] / m["m00"] + 1 / 12, m["mu02"] / m["m00"] + 1 / 12, m["mu11"] / m["m00"]
-    inside = yy * x**2 - 2 * xy * x * y + xx * y**2 <= (2 * ROUND) ** 2 * (xx * yy - xy**2)
+    left = (2 * ROUND) ** 2 * yy - y**2
+    middle = xy / yy * y  # of each row, and how far it reaches from there
+    reach = np.sqrt(np.where(left >= 0, left, np.nan) * (xx * yy - xy**2)) / yy
+    inside = (x >= (middle - reach)[:, None]) & (x <= (middle + reach)[:, None])
     return Region(inside.view(np.uint8) * np.uint8(255), region.x, region.y, region.share)
