@@ -26,7 +26,7 @@ class Protocol:
 
 
 PROTOCOLS = {
-    "cpu": Protocol(96, 1600, "float32"),  # 24 hours of one or two cores for 142 of its 191 trainings
+    "cpu": Protocol(96, 1600, "float32"),  # 25 hours of one or two cores for 144 of its 191 trainings
     "gpu": Protocol(320, 24000, "bfloat16"),  # the paper's input
 }
 
