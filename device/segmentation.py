@@ -9,7 +9,7 @@ import numpy as np
 
 from device.geometry import Int8Image, Square, UInt8Image, mask_in_image
 
-ROUND = 1.01  # of an ellipse's axes: what is drawn at the threshold of a bulging border lies a little inside of it
+GROWN = 1.01  # of an ellipse's axes: what is drawn at the threshold of a bulging border lies a little inside of it
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,15 @@ def clip(region: Region, outer: Region) -> Region:
 
 
 def ellipse(region: Region) -> Region:
-    """The ellipse with the centre and the second moments of a mask that is not empty, ROUND times as large, in the
-    same window. What shape a disc has is known, so that its outline need not follow vessels and pallor; to fit one
-    is common (Orlando et al., Med Image Anal 59:101570, 2020, of the REFUGE challenge's teams)."""
+    """The ellipse with the centre and the second moments of a mask that is not empty, GROWN times as large in each
+    direction, in the same window. A disc's shape is known; its outline need not follow vessels and pallor (so do
+    Fu et al., IEEE Trans Med Imaging 37:1597, 2018)."""
     m = cv2.moments(region.mask, binaryImage=True)
     x = np.arange(region.mask.shape[1]) - m["m10"] / m["m00"]
     y = np.arange(region.mask.shape[0]) - m["m01"] / m["m00"]
     # A pixel has a spread of its own. A point of the border is two standard deviations from the centre.
     xx, yy, xy = m["mu20"] / m["m00"] + 1 / 12, m["mu02"] / m["m00"] + 1 / 12, m["mu11"] / m["m00"]
-    left = (2 * ROUND) ** 2 * yy - y**2
+    left = (2 * GROWN) ** 2 * yy - y**2
     middle = xy / yy * y  # of each row, and how far it reaches from there
     reach = np.sqrt(np.where(left >= 0, left, np.nan) * (xx * yy - xy**2)) / yy
     inside = (x >= (middle - reach)[:, None]) & (x <= (middle + reach)[:, None])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from device import measurement, segmentation
 from device.geometry import Square
 from device.localization import locate, most_probable
-from device.segmentation import ROUND, Region, certain_pieces, certainty, clean, regions
+from device.segmentation import GROWN, Region, certain_pieces, certainty, clean, regions
 
 
 def ellipse(w, h, cx=200.0, cy=200.0, size=400, angle=0.0):
@@ -38,11 +38,11 @@ def faults(disc, cup, shape=(400, 400)):
 @given(st.integers(40, 200), st.integers(40, 200), st.floats(0, 180), st.floats(150, 250), st.floats(150, 250))
 def test_an_ellipse_is_fitted_by_itself(w, h, angle, cx, cy):
     fitted = segmentation.ellipse(region(ellipse(w, h, cx, cy, angle=angle))).mask
-    drawn = ellipse(w * ROUND, h * ROUND, cx, cy, angle=angle)
+    drawn = ellipse(w * GROWN, h * GROWN, cx, cy, angle=angle)
     assert np.count_nonzero(fitted != drawn) <= 2 * (
         w + h
     )  # a pixel of the border, which OpenCV draws outside of it
-    assert np.count_nonzero(fitted) == pytest.approx(np.pi / 4 * w * h * ROUND**2, rel=4 / min(w, h))
+    assert np.count_nonzero(fitted) == pytest.approx(np.pi / 4 * w * h * GROWN**2, rel=4 / min(w, h))
 
 
 def test_a_fitted_disc_does_not_follow_a_vessel():
