@@ -20,11 +20,10 @@ from device.pipeline import Model, Pipeline
 from quantize import gate
 from quantize.decision import Eye, provisional, screened
 from train.datasets import data_root, load_split
-from train.errors import RunError
 from train.loop import Machine, is_left_out, train
 from train.predictors import torch_stage
 from train.recipe import GateSpec, QuantizationSpec, Recipe
-from train.run import RELEASED, RUNS, Run, load_run, recipe_of
+from train.run import RELEASED, Run, claim, load_run
 
 FOLDS = 4
 FILE = "out_of_fold.json"
@@ -74,16 +73,11 @@ def _training(recipe: Recipe) -> Recipe:
 
 
 def _trained(released: Run, part: int, root: Path) -> Run:
-    """The network that has not seen a part, after as many epochs as the released one. Raises RunError where its
-    folder is another recipe's."""
+    """The network that has not seen a part: the best, on the validation part, of as many epochs as the released
+    one took to its best. Raises RunError where its folder is another recipe's."""
     recipe = structs.replace(released.recipe, data=structs.replace(released.recipe.data, left_out=(part, FOLDS)))
-    folder = RUNS / "out_of_fold" / f"{recipe.name}-{part}"
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / "recipe.json").is_file() and recipe_of(folder) != recipe:
-        raise RunError(f"{folder} holds a run of another recipe; delete it to train anew")
-    (folder / "recipe.json").write_bytes(msgspec.json.encode(recipe))
-    in_all = released.metrics["best_epoch"] + 1
-    train(recipe, root, folder, Machine.here("cpu"), in_all=in_all)
+    folder = claim(f"out_of_fold/{recipe.name}-{part}", recipe)
+    train(recipe, root, folder, Machine.here("cpu"), in_all=released.metrics["best_epoch"] + 1)
     return load_run(folder)
 
 

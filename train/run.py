@@ -66,6 +66,18 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
+def claim(name: str, recipe: Recipe) -> Path:
+    """The folder ``runs/NAME``, made where there is none, of a recipe that nobody wrote as a file. Raises RunError
+    where it is another recipe's."""
+    folder = RUNS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "recipe.json"
+    if path.is_file() and recipe_of(folder) != recipe:
+        raise RunError(f"{folder} holds a run of another recipe; delete it to train anew")
+    path.write_bytes(msgspec.json.encode(recipe))
+    return folder
+
+
 def recipe_of(folder: Path) -> Recipe:
     """The recipe of a run's folder."""
     made = folder / "recipe.json"

@@ -34,6 +34,7 @@ from train.paper.studies import (
     training_images,
 )
 from train.recipe import DataSpec, NetworkSpec, Recipe, TrainingSpec
+from train.run import RUNS
 
 CPU = Machine(torch.device("cpu"))
 
@@ -144,7 +145,7 @@ def test_a_stopped_job_goes_on_where_it_was(octa, in_folder):
     from train.loop import train
 
     one = job(epochs=2)
-    run = runner.RUNS / "paper" / one.name
+    run = RUNS / "paper" / one.name
     run.mkdir(parents=True)
     train(one.recipe, octa, run, CPU, lambda line: None, stop_after=1)
     record = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
@@ -168,7 +169,7 @@ def test_a_teacher_comes_from_its_own_study_and_is_trained_first_where_it_is_not
     one = dataclasses.replace(own, recipe=structs.replace(own.recipe, training=training))
     monkeypatch.setattr(runner, "jobs", lambda protocol: [teacher, one])
     first = runner.run_job(one, octa, in_folder, CPU, lambda line: None)
-    assert (runner.RUNS / "paper" / teacher.name / "best.pt").is_file()
+    assert (RUNS / "paper" / teacher.name / "best.pt").is_file()
     monkeypatch.setattr(
         runner,
         "jobs",

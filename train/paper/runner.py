@@ -29,7 +29,7 @@ from train.paper.studies import UNTRAINED, Job, jobs, training_images
 from train.paper.untrained import untrained_cases
 from train.predictors import torch_stage
 from train.recipe import NetworkSpec, Recipe
-from train.run import RUNS
+from train.run import claim
 
 MEASURED = Path(__file__).with_name("measured")  # the records behind docs/paper.md
 Report = Callable[[str], None]
@@ -115,11 +115,8 @@ def run_job(
 
 
 def _folder(job: Job) -> Path:
-    """The run's, claimed. Raises RunError where it is another recipe's."""
-    run = RUNS / "paper" / job.name
-    run.mkdir(parents=True, exist_ok=True)
-    _claim(run / "recipe.json", job.recipe)
-    return run
+    """The run's. Raises RunError where it is another recipe's."""
+    return claim(f"paper/{job.name}", job.recipe)
 
 
 def _write(job: Job, folder: Path, machine: Machine, cases: Sequence[Case], state: State) -> Record:
@@ -178,13 +175,6 @@ def _macs(network: NetworkSpec, outputs: int, size: int) -> int:
 
 def _splits(job: Job) -> dict[str, str]:
     return {name: split_sha256(name) for name in {**job.recipe.data.sets, **dict.fromkeys(job.test_sets)}}
-
-
-def _claim(path: Path, recipe: Recipe) -> None:
-    """The run folder is this recipe's, or nobody's yet."""
-    if path.is_file() and msgspec.json.decode(path.read_bytes(), type=Recipe) != recipe:
-        raise RunError(f"{path.parent} holds a run of another recipe; delete it to train anew")
-    path.write_bytes(msgspec.json.encode(recipe))
 
 
 def _processor(machine: Machine) -> str:
